@@ -1,0 +1,5 @@
+import sys
+
+from keras_radn.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,112 @@
+import argparse
+import sys
+from pathlib import Path
+
+import keras
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+from keras_radn.inference import deblur_file
+from keras_radn.inference.deblur import MAX_PIXELS
+from keras_radn.models import RADN
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Adds `keras-radn deblur`."""
+    parser = commands.add_parser(
+        "deblur",
+        help="deblur photographs",
+        description="Deblurs image files. A file that fails does not keep "
+        "the others from being done; the exit status is then 1.",
+    )
+    parser.add_argument("inputs", nargs="+", metavar="IN", help="image file")
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="OUT",
+        help="a folder, or for one input a file with an image suffix",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="replace existing files"
+    )
+    parser.add_argument(
+        "--model",
+        metavar="FILE",
+        help="a .keras file to use in place of the packaged weights",
+    )
+    parser.add_argument(
+        "--max-megapixels",
+        type=float,
+        default=MAX_PIXELS / 1e6,
+        metavar="N",
+        help="refuse larger images before they fill the memory "
+        "(default: %(default)g)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs `keras-radn deblur`; see `main` for the exit status."""
+    targets = _targets([Path(path) for path in options.inputs], options.output)
+    model = load_model(options.model)
+    console = Console(stderr=True)
+    failed = 0
+    progress = Progress(
+        *Progress.get_default_columns()[:2],
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        # Names of files may go into a pipe while the bar is on the screen.
+        redirect_stdout=sys.stdout.isatty(),
+    )
+    with progress:
+        for source, target in progress.track(targets, description="Deblurring"):
+            try:
+                deblur_file(
+                    source,
+                    target,
+                    model,
+                    force=options.force,
+                    max_pixels=round(options.max_megapixels * 1e6),
+                )
+                print(target)
+            except (ValueError, OSError) as error:
+                failed += 1
+                print(f"keras-radn: error: {error}", file=sys.stderr)
+    if failed and len(targets) > 1:
+        print(
+            f"keras-radn: {failed} of {len(targets)} files failed",
+            file=sys.stderr,
+        )
+    return int(failed > 0)
+
+
+def load_model(path: str | None) -> keras.Model:
+    """The model of a `.keras` file; `None` is the packaged network."""
+    if path is None:
+        return RADN(pretrained=True)
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: there is no such model file.")
+    return keras.models.load_model(path)
+
+
+def _targets(sources, output):
+    output = Path(output)
+    if output.suffix and not output.is_dir():
+        if len(sources) > 1:
+            raise ValueError(
+                f"{output}: is one file for {len(sources)} inputs; give a "
+                "folder."
+            )
+        return [(sources[0], output)]
+    targets = [output / source.name for source in sources]
+    for target in targets:
+        if targets.count(target) > 1:
+            raise ValueError(
+                f"{target}: would be written by two inputs of the same name; "
+                "deblur them into different folders."
+            )
+    output.mkdir(parents=True, exist_ok=True)
+    return list(zip(sources, targets, strict=True))

@@ -1,0 +1,62 @@
+import argparse
+
+from keras_radn.models import RADN, ResidualBaseline
+from keras_radn.models.cost import count_macs
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Adds `keras-radn models`."""
+    parser = commands.add_parser(
+        "models", help="list the variants with their parameters and MACs"
+    )
+    parser.add_argument(
+        "--size",
+        type=int,
+        default=256,
+        metavar="N",
+        help="side of the image in pixels (default: %(default)s)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs `keras-radn models`; see `main` for the exit status."""
+    if options.size < 1:
+        raise ValueError(f"--size must be positive. Received: {options.size}")
+    size = options.size
+    print(f"| variant | parameters | GMAC at {size}x{size} | what |")
+    print("|---|---:|---:|---|")
+    for name, build, description in variants():
+        model = build()
+        macs = count_macs(model, size, size) / 1e9
+        parameters = f"{model.count_params():,}"
+        print(f"| {name} | {parameters} | {macs:.2f} | {description} |")
+    return 0
+
+
+def variants() -> list:
+    """Name, constructor and description of every variant of the paper."""
+    rows = [
+        (
+            name,
+            lambda name=name: RADN.from_preset(name, encoder_weights=None),
+            preset["description"],
+        )
+        for name, preset in RADN.presets.items()
+    ]
+    rows.append(
+        (
+            "radn_final, stem_pool=False",
+            lambda: RADN(stem_pool=False),
+            "RADN(Final) without the stem's pooling.",
+        )
+    )
+    rows += [
+        (
+            name,
+            lambda name=name: ResidualBaseline.from_preset(name),
+            preset["description"],
+        )
+        for name, preset in ResidualBaseline.presets.items()
+    ]
+    return rows

@@ -1,0 +1,28 @@
+import os
+import sys
+import tempfile
+
+
+def import_tensorflow_quietly() -> None:
+    """Imports TensorFlow without its informational messages on stderr.
+
+    They are written by C++ before any logging level applies. Should the
+    import fail, all that was written is shown.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            # The last of the messages come with the first device.
+            tf.config.list_physical_devices()
+        except BaseException:
+            captured.seek(0)
+            os.write(saved, captured.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

@@ -1,0 +1,217 @@
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+try:
+    import cv2
+except ImportError as error:
+    raise ImportError(
+        "Making blur needs OpenCV: pip install 'keras-radn[train]'."
+    ) from error
+
+from keras_radn.datasets.files import list_images, read_rgb
+
+
+@dataclass(frozen=True)
+class BlurStrength:
+    """Distributions from which a blur is drawn.
+
+    Attributes:
+        path_shape, path_scale: gamma distribution of the length of the path
+            during the exposure, in pixels.
+        rotation: standard deviation of the rotation, in radians.
+        zoom: standard deviation of the relative change of scale.
+        curvature: standard deviation of the path's bend, relative to its
+            length.
+        foreground: probability of a foreground that moves on its own.
+        sharp: probability of no motion at all.
+        linear_light: probability that light is averaged in linear intensities
+            (gamma 2.2), else in the image's own values, as in the `blur`
+            kind of the GoPro set.
+        noise: largest standard deviation of the noise, in 1/255.
+    """
+
+    path_shape: float = 2.0
+    path_scale: float = 4.5
+    rotation: float = 0.012
+    zoom: float = 0.008
+    curvature: float = 0.25
+    foreground: float = 0.5
+    sharp: float = 0.05
+    linear_light: float = 0.5
+    noise: float = 1.5
+
+
+class SyntheticBlur:
+    """Motion-blurred patches made from a folder of sharp photographs.
+
+    The image during the exposure is a sequence of homographies along a smooth
+    random trajectory (camera shake), optionally with a piece of another
+    photograph in front of it on a trajectory of its own; the blurred image is
+    their average, the sharp one the middle instant.
+
+    Args:
+        root: a folder with sharp photographs.
+        strength: distributions of the blur.
+
+    Raises:
+        FileNotFoundError: if there are no images.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike,
+        strength: BlurStrength | None = None,
+    ):
+        self.paths = list_images(root)
+        self.strength = strength or BlurStrength()
+
+    def sample(
+        self, rng: np.random.Generator, size: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A blurred patch of a random photograph.
+
+        Args:
+            rng: source of randomness.
+            size: side of the patch in pixels.
+
+        Returns:
+            Blurred and sharp patch, uint8 `(size, size, 3)`.
+        """
+        # The margin gives the moving image something to bring in.
+        margin = size // 4
+        scene = self._crop(rng, size + 2 * margin)
+        front = None
+        if rng.random() < self.strength.foreground:
+            front = self._crop(rng, size + 2 * margin)
+        blurred, sharp = blur_scene(rng, scene, front, self.strength)
+        window = np.s_[margin : margin + size, margin : margin + size]
+        return blurred[window], sharp[window]
+
+    def _crop(self, rng, size):
+        image = read_rgb(self.paths[int(rng.integers(len(self.paths)))])
+        # Photographs are reduced by up to 2, which also makes them sharper.
+        side = size * rng.uniform(
+            1, max(1, min(2, min(image.shape[:2]) / size))
+        )
+        side = min(round(side), *image.shape[:2])
+        top = int(rng.integers(image.shape[0] - side + 1))
+        left = int(rng.integers(image.shape[1] - side + 1))
+        crop = image[top : top + side, left : left + side]
+        interpolation = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
+        return cv2.resize(crop, (size, size), interpolation=interpolation)
+
+
+def blur_scene(
+    rng: np.random.Generator,
+    scene: np.ndarray,
+    front: np.ndarray | None = None,
+    strength: BlurStrength | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Moves a picture during an exposure.
+
+    Args:
+        rng: source of randomness.
+        scene: the sharp picture, uint8 `(height, width, 3)`.
+        front: a picture of the same size of which a soft-edged piece moves in
+            front of the scene on a trajectory of its own, or `None`.
+        strength: distributions of the blur.
+
+    Returns:
+        Blurred and sharp picture, uint8, of the same size.
+    """
+    strength = strength or BlurStrength()
+    height, width = scene.shape[:2]
+    gamma = 2.2 if rng.random() < strength.linear_light else 1.0
+    still = rng.random() < strength.sharp
+    light = (np.arange(256, dtype=np.float32) / 255) ** gamma
+    layers = [light[scene]]
+    if front is not None:
+        alpha = _soft_mask(rng, height, width)[..., np.newaxis]
+        layers.append(np.concatenate([light[front] * alpha, alpha], axis=-1))
+    paths = [random_path(rng, strength) for _ in layers]
+    if still:
+        paths = [np.zeros_like(path) for path in paths]
+    longest = max(np.abs(np.diff(p[:, :2], axis=0)).sum() for p in paths)
+    instants = int(np.clip(longest, 8, 40)) | 1  # odd: there is a middle
+    total = np.zeros_like(layers[0])
+    for t in np.linspace(0, 1, instants):
+        total += _compose(layers, paths, t)
+    middle = _compose(layers, paths, 0.5)
+    return tuple(
+        _to_uint8(picture, gamma, noise, rng)
+        for picture, noise in (
+            (total / instants, rng.uniform(0, strength.noise)),
+            (middle, 0),
+        )
+    )
+
+
+def random_path(rng: np.random.Generator, strength: BlurStrength) -> np.ndarray:
+    """A smooth random motion during an exposure.
+
+    Args:
+        rng: source of randomness.
+        strength: distributions of the blur.
+
+    Returns:
+        `(33, 4)`: shift in x and y (pixels), rotation (radians) and relative
+        zoom, at equal times; zero in the middle.
+    """
+    t = np.linspace(-0.5, 0.5, 33)
+    length = rng.gamma(strength.path_shape, strength.path_scale)
+    angle = rng.uniform(0, 2 * np.pi)
+    along = t + rng.normal(0, strength.curvature) * t**2
+    bend = rng.normal(0, strength.curvature)
+    wave = rng.normal(0, strength.curvature / 4)
+    across = bend * t**2 + wave * np.sin(2 * np.pi * (t + rng.random()))
+    path = np.empty((len(t), 4))
+    path[:, 0] = length * (np.cos(angle) * along - np.sin(angle) * across)
+    path[:, 1] = length * (np.sin(angle) * along + np.cos(angle) * across)
+    path[:, 2] = rng.normal(0, strength.rotation) * t
+    path[:, 3] = rng.normal(0, strength.zoom) * t
+    return path - path[len(t) // 2]
+
+
+def _compose(layers, paths, t):
+    picture = None
+    for layer, path in zip(layers, paths, strict=True):
+        moved = _warp(layer, path, t)
+        if picture is None:
+            picture = moved
+        else:
+            picture = moved[..., :3] + (1 - moved[..., 3:]) * picture
+    return picture
+
+
+def _warp(layer, path, t):
+    times = np.linspace(0, 1, len(path))
+    dx, dy, angle, zoom = (np.interp(t, times, path[:, i]) for i in range(4))
+    height, width = layer.shape[:2]
+    matrix = cv2.getRotationMatrix2D(
+        (width / 2, height / 2), np.degrees(angle), 1 + zoom
+    )
+    matrix[:, 2] += dx, dy
+    return cv2.warpAffine(
+        layer, matrix, (width, height), borderMode=cv2.BORDER_REFLECT_101
+    )
+
+
+def _soft_mask(rng, height, width):
+    mask = np.zeros((height, width), np.float32)
+    center = rng.uniform(0.2, 0.8, 2) * (width, height)
+    radius = rng.uniform(0.1, 0.35, 12) * min(height, width)
+    angles = np.sort(rng.uniform(0, 2 * np.pi, 12))
+    outline = center + radius[:, np.newaxis] * np.stack(
+        [np.cos(angles), np.sin(angles)], axis=-1
+    )
+    cv2.fillPoly(mask, [outline.astype(np.int32)], 1.0)
+    return cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.7, 2.5))
+
+
+def _to_uint8(picture, gamma, noise, rng):
+    values = 255 * np.clip(picture, 0, 1) ** (1 / gamma)
+    if noise:
+        values = values + rng.normal(0, noise, values.shape)
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)

@@ -1,0 +1,50 @@
+import os
+from pathlib import Path
+
+import keras
+
+from keras_radn.inference.deblur import MAX_PIXELS, deblur
+from keras_radn.inference.pictures import (
+    open_picture,
+    output_format,
+    save_picture,
+)
+
+
+def deblur_file(
+    source: str | os.PathLike,
+    target: str | os.PathLike,
+    model: keras.Model | None = None,
+    force: bool = False,
+    max_pixels: int = MAX_PIXELS,
+) -> None:
+    """Deblurs a picture file into another file.
+
+    Args:
+        source: an image file.
+        target: the file to write; its suffix chooses the format.
+        model: see `deblur`.
+        force: whether an existing target is replaced.
+        max_pixels: see `deblur`.
+
+    Raises:
+        FileNotFoundError: if there is no source.
+        FileExistsError: if there is a target and not `force`.
+        ValueError: if the source is no image or the target no image format.
+        OSError: if the target cannot be written.
+    """
+    source, target = Path(source), Path(target)
+    output_format(target)
+    if target.exists() and not force:
+        raise FileExistsError(
+            f"{target}: exists already; choose another output or use --force."
+        )
+    # Before the work is done, not after.
+    if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
+        raise OSError(f"{target.parent}: is no folder that can be written to.")
+    try:
+        result = deblur(open_picture(source), model, max_pixels)
+    except ValueError as error:
+        prefix = "" if str(error).startswith(str(source)) else f"{source}: "
+        raise ValueError(f"{prefix}{error}") from error
+    save_picture(result, target)

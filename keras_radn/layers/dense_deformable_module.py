@@ -1,0 +1,83 @@
+import keras
+from keras import ops
+
+from keras_radn.layers.deformable_conv2d import DeformableConv2D
+
+
+@keras.saving.register_keras_serializable("keras_radn")
+class DenseDeformableModule(keras.layers.Layer):
+    """Densely connected deformable convolutions, then a 1x1 convolution.
+
+    Each unit is a 3x3 `DeformableConv2D` with ReLU whose output is appended
+    to its input. The last 1x1 convolution reduces the channels.
+
+    Args:
+        filters: channels of the output.
+        units: number of deform units; 6 in the paper.
+        growth_rate: channels that each unit adds.
+        deformable: `False` puts ordinary 3x3 convolutions in the place of the
+            deformable ones (the paper's RADN3 and RADN4).
+        **kwargs: arguments of `keras.layers.Layer`.
+
+    Input shape: `(batch, height, width, channels)`.
+
+    Output shape: `(batch, height, width, filters)`.
+
+    Reference: section "Dense deformable module (DDM)" and figure 3 of the
+    paper.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        units: int = 6,
+        growth_rate: int = 32,
+        deformable: bool = True,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.units = units
+        self.growth_rate = growth_rate
+        self.deformable = deformable
+        conv = DeformableConv2D if deformable else keras.layers.Conv2D
+        self.convs = [
+            conv(
+                growth_rate,
+                3,
+                padding="same",
+                activation="relu",
+                kernel_initializer="he_normal",
+                dtype=self.dtype_policy,
+                name=f"unit{i}",
+            )
+            for i in range(1, units + 1)
+        ]
+        self.reduction = keras.layers.Conv2D(
+            filters, 1, dtype=self.dtype_policy, name="reduction"
+        )
+
+    def build(self, input_shape):
+        *outer, channels = input_shape
+        for conv in self.convs:
+            conv.build((*outer, channels))
+            channels += self.growth_rate
+        self.reduction.build((*outer, channels))
+
+    def call(self, inputs):
+        features = inputs
+        for conv in self.convs:
+            features = ops.concatenate([features, conv(features)], axis=-1)
+        return self.reduction(features)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.filters)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "units": self.units,
+            "growth_rate": self.growth_rate,
+            "deformable": self.deformable,
+        }

@@ -1,0 +1,58 @@
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("keras_radn")
+class PadToMultiple(keras.layers.Layer):
+    """Pads images at the bottom and right to a multiple of a size.
+
+    The padding mirrors the image without repeating its border, as often as
+    needed; a side of one pixel is repeated. So every height and width from 1
+    up is accepted.
+
+    Args:
+        multiple: positive integer.
+        **kwargs: arguments of `keras.layers.Layer`.
+
+    Input shape: `(batch, height, width, channels)`.
+
+    Output shape: the same with height and width rounded up to a multiple.
+
+    Raises:
+        ValueError: if `multiple` is below 1.
+    """
+
+    def __init__(self, multiple: int, **kwargs):
+        super().__init__(**kwargs)
+        if multiple < 1:
+            raise ValueError(
+                f"`multiple` must be at least 1. Received: {multiple}"
+            )
+        self.multiple = multiple
+
+    def call(self, inputs):
+        outputs = inputs
+        for axis in (1, 2):
+            size = inputs.shape[axis]
+            if size is None:
+                size = tf.shape(inputs)[axis]
+            elif size % self.multiple == 0:
+                continue
+            padded = -(-size // self.multiple) * self.multiple
+            last = size - 1
+            # Reflection is periodic: 0 .. last .. 0 .. last ..
+            phase = tf.range(padded) % tf.maximum(2 * last, 1)
+            index = last - tf.abs(phase - last)
+            outputs = tf.gather(outputs, index, axis=axis)
+        return outputs
+
+    def compute_output_shape(self, input_shape):
+        batch, *sides, channels = input_shape
+        sides = [
+            s if s is None else -(-s // self.multiple) * self.multiple
+            for s in sides
+        ]
+        return (batch, *sides, channels)
+
+    def get_config(self):
+        return {**super().get_config(), "multiple": self.multiple}

@@ -1,0 +1,58 @@
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("keras_radn")
+class Transition(keras.layers.Layer):
+    """DenseNet's transition without its pooling: batch norm, ReLU, 1x1.
+
+    The pooling is a layer of its own in RADN, since the decoder reads the
+    features before it.
+
+    Args:
+        filters: channels of the output.
+        momentum: of the moving averages of the batch norm.
+        **kwargs: arguments of `keras.layers.Layer`.
+
+    Input shape: `(batch, height, width, channels)`.
+
+    Output shape: `(batch, height, width, filters)`.
+
+    Reference: section "Dense encoder decoder backbone" of the paper.
+    """
+
+    def __init__(self, filters: int, momentum: float = 0.9, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.momentum = momentum
+        self.norm = keras.layers.BatchNormalization(
+            momentum=momentum,
+            epsilon=1.001e-5,
+            dtype=self.dtype_policy,
+            name="norm",
+        )
+        self.conv = keras.layers.Conv2D(
+            filters,
+            1,
+            use_bias=False,
+            kernel_initializer="he_normal",
+            dtype=self.dtype_policy,
+            name="conv",
+        )
+
+    def build(self, input_shape):
+        self.norm.build(input_shape)
+        self.conv.build(input_shape)
+
+    def call(self, inputs, training=None):
+        return self.conv(ops.relu(self.norm(inputs, training=training)))
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.filters)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "momentum": self.momentum,
+        }

@@ -1,0 +1,30 @@
+"""Metrics of the default recipe."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("keras_radn")
+class PSNR(keras.metrics.Mean):
+    """Mean over images of the peak signal-to-noise ratio, in dB.
+
+    Images are expected in [0, 1]; predictions are clipped to that range. For
+    images rounded to 8 bits see `keras_radn.training.evaluate`.
+
+    Args:
+        name: name of the metric.
+        dtype: dtype of the computation.
+    """
+
+    def __init__(self, name: str = "psnr", dtype=None):
+        super().__init__(name=name, dtype=dtype)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        error = ops.square(
+            ops.cast(y_true, self.dtype)
+            - ops.clip(ops.cast(y_pred, self.dtype), 0, 1)
+        )
+        mse = ops.mean(error, axis=(1, 2, 3))
+        # 100 dB for equal images, not infinity.
+        psnr = -10 * ops.log10(ops.maximum(mse, 1e-10))
+        super().update_state(psnr, sample_weight=sample_weight)

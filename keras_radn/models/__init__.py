@@ -1,0 +1,6 @@
+"""Deblurring networks."""
+
+from keras_radn.models.radn import RADN
+from keras_radn.models.residual_baseline import ResidualBaseline
+
+__all__ = ["RADN", "ResidualBaseline"]

@@ -1,0 +1,85 @@
+import keras
+
+from keras_radn.losses import Charbonnier
+from keras_radn.metrics import PSNR
+
+
+class DeblurringModel(keras.Model):
+    """What all networks of the package share: the recipe and loading.
+
+    A network maps blurred images `(batch, height, width, 3)` in [0, 1], of
+    any height and width from 1 up, to sharp ones of the same size. The output
+    may leave [0, 1] a little and is clipped only when it becomes a picture.
+
+    It comes compiled with the paper's recipe, so that `fit` works at once.
+    """
+
+    @classmethod
+    def from_preset(cls, preset: str, **kwargs) -> "DeblurringModel":
+        """Builds a named variant, a row of the paper's tables.
+
+        Args:
+            preset: a key of the class's `presets`.
+            **kwargs: arguments of the class that replace the preset's. With
+                `pretrained=True` the preset's `encoder_weights` are left out.
+
+        Returns:
+            A new, compiled model.
+
+        Raises:
+            ValueError: if the preset is unknown.
+
+        Example:
+
+        ```python
+        model = keras_radn.RADN.from_preset("radn4", encoder_weights=None)
+        ```
+        """
+        if preset not in cls.presets:
+            raise ValueError(
+                f"`preset` must be one of {tuple(cls.presets)}. "
+                f"Received: {preset!r}"
+            )
+        config = dict(cls.presets[preset]["config"])
+        if kwargs.get("pretrained"):
+            config.pop("encoder_weights", None)
+        return cls(**{**config, **kwargs})
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            "image_shape": self.image_shape,
+            **self.architecture(),
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        # A functional model's own from_config returns a plain keras.Model.
+        return cls(**config)
+
+
+def paper_recipe() -> dict:
+    """Arguments of `compile` for the paper's training.
+
+    Adam with a learning rate of 1e-4 (section "Experimental Setup"). The
+    paper does not name its loss; ours is `keras_radn.losses.Charbonnier`.
+
+    Returns:
+        A dictionary with `optimizer`, `loss` and `metrics`.
+    """
+    return {
+        "optimizer": keras.optimizers.Adam(1e-4),
+        "loss": Charbonnier(),
+        "metrics": [PSNR()],
+    }
+
+
+def image_dtype(policy: keras.DTypePolicy) -> str:
+    """Dtype of a network's images: float32, or float64 for a float64 policy.
+
+    The global residual of a half-precision network is added in float32, so
+    that the image itself does not lose precision.
+    """
+    return "float64" if policy.compute_dtype == "float64" else "float32"

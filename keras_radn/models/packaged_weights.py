@@ -1,0 +1,107 @@
+"""Weights that come with the package.
+
+A file is a NumPy archive (`.npz`) of arrays named by the paths of the
+model's variables. Kernels are float16; vectors (biases, batch norm) float32.
+"""
+
+import hashlib
+import inspect
+import io
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+
+_FOLDER = Path(__file__).parent / "data"
+
+
+def load_packaged_weights(model: keras.Model) -> None:
+    """Loads the packaged weights whose preset has the model's architecture.
+
+    Args:
+        model: an instance of a class with `presets` and `architecture()`.
+
+    Raises:
+        ValueError: if no packaged weights fit the architecture, or the file
+            is not the one that was released.
+        FileNotFoundError: if the file is missing from the installation.
+    """
+    for preset in model.presets.values():
+        if "weights" in preset and _fits(model, preset["config"]):
+            weights = preset["weights"]
+            read_weights(model, _FOLDER / weights["file"], weights["sha256"])
+            return
+    available = [n for n, p in model.presets.items() if "weights" in p]
+    raise ValueError(
+        "pretrained=True needs packaged weights, which exist for "
+        f"{', '.join(available)} only. Received: {model.architecture()}"
+    )
+
+
+def _fits(model, config):
+    parameters = inspect.signature(type(model)).parameters
+    return all(
+        config.get(name, parameters[name].default) == value
+        for name, value in model.architecture().items()
+    )
+
+
+def read_weights(
+    model: keras.Model, path: str | os.PathLike, sha256: str | None = None
+) -> None:
+    """Assigns the arrays of a weights file to the variables of a model.
+
+    Args:
+        model: the model; all or none of its variables are assigned.
+        path: a file written by `write_weights`.
+        sha256: expected SHA-256 of the file, hexadecimal.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the SHA-256 differs or the arrays are not those of the
+            model.
+    """
+    content = Path(path).read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if sha256 is not None and digest != sha256:
+        raise ValueError(
+            f"{path} is damaged or not the released file: its SHA-256 is "
+            f"{digest}, expected {sha256}. Install the package again."
+        )
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        arrays = dict(archive)
+    variables = {v.path: v for v in model.variables}
+    if arrays.keys() != variables.keys() or any(
+        arrays[name].shape != tuple(v.shape) for name, v in variables.items()
+    ):
+        raise ValueError(
+            f"{path} holds the weights of another architecture. Received: "
+            f"{len(arrays)} arrays for a model of {len(variables)} variables."
+        )
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
+
+
+def write_weights(model: keras.Model, path: str | os.PathLike) -> str:
+    """Writes a weights file (beside, then renamed).
+
+    Args:
+        model: the model.
+        path: where to write, ending in `.npz`.
+
+    Returns:
+        The SHA-256 of the file, hexadecimal.
+    """
+    arrays = {}
+    for variable in model.variables:
+        array = keras.ops.convert_to_numpy(variable)
+        half = array.ndim > 1
+        arrays[variable.path] = array.astype("float16" if half else "float32")
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(buffer.getvalue())
+    partial.replace(path)
+    return hashlib.sha256(buffer.getvalue()).hexdigest()

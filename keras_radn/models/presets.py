@@ -1,0 +1,59 @@
+"""Variants of the paper's Table 1 and the weights that come with them."""
+
+RADN_PRESETS = {
+    "radn1": {
+        "description": "Bottleneck decoder, no attention, random encoder.",
+        "config": {"decoder_block": "bottleneck", "attention": False},
+    },
+    "radn2": {
+        "description": "RADN1 with an ImageNet encoder.",
+        "config": {
+            "decoder_block": "bottleneck",
+            "attention": False,
+            "encoder_weights": "imagenet",
+        },
+    },
+    "radn3": {
+        "description": "Dense modules with ordinary convolutions.",
+        "config": {
+            "decoder_block": "dense",
+            "attention": False,
+            "encoder_weights": "imagenet",
+        },
+    },
+    "radn4": {
+        "description": "RADN3 with self-attention.",
+        "config": {
+            "decoder_block": "dense",
+            "attention": True,
+            "encoder_weights": "imagenet",
+        },
+    },
+    "radn_final": {
+        "description": "Dense deformable modules and self-attention.",
+        "config": {
+            "decoder_block": "deformable",
+            "attention": True,
+            "encoder_weights": "imagenet",
+        },
+        "weights": {"file": "radn_final_v1.npz", "sha256": ""},
+    },
+}
+
+# The five rows of the paper's Table 2.
+RESIDUAL_BASELINE_PRESETS = {
+    f"residual_{count}{'_attention' * attention}": {
+        "description": (
+            f"{count} of 6 trunk convolutions deformable, "
+            f"{'with' if attention else 'without'} self-attention."
+        ),
+        "config": {"deformable_layers": count, "attention": attention},
+    }
+    for count, attention in (
+        (0, False),
+        (0, True),
+        (3, False),
+        (6, False),
+        (6, True),
+    )
+}

@@ -1,0 +1,171 @@
+import keras
+from keras import layers
+
+from keras_radn.layers import (
+    CropLike,
+    DeformableConv2D,
+    PadToMultiple,
+    SelfAttention,
+)
+from keras_radn.models.deblurring_model import (
+    DeblurringModel,
+    image_dtype,
+    paper_recipe,
+)
+from keras_radn.models.presets import RESIDUAL_BASELINE_PRESETS
+
+_TRUNK_LAYERS = 6
+
+
+@keras.saving.register_keras_serializable("keras_radn")
+class ResidualBaseline(DeblurringModel):
+    """The residual encoder-decoder of the paper's Table 2.
+
+    SRN's design (three residual blocks per stage, strided convolutions and
+    deconvolutions, additive skips) with 3x3 filters only and without its
+    recurrence. The trunk is the decoder's first three residual blocks, at a
+    quarter of the resolution: six 3x3 convolutions, of which some can be
+    deformable. The self-attention module, if any, stands before the trunk.
+
+    Args:
+        deformable_layers: how many trunk convolutions are deformable; 0, 3
+            (the second of each block) and 6 in the paper.
+        attention: whether the self-attention module is there.
+        filters: filters of the three resolutions.
+        blocks: residual blocks per stage other than the trunk.
+        image_shape: `(height, width, 3)`; `None` where any size is accepted.
+        dtype: dtype or dtype policy of the computation; images stay float32
+            in half precision.
+        **kwargs: arguments of `keras.Model`.
+
+    Raises:
+        ValueError: if `deformable_layers` is not 0, 3 or 6.
+
+    Example:
+
+    ```python
+    model = keras_radn.ResidualBaseline(deformable_layers=6, attention=True)
+    ```
+
+    Reference: section "Analysis on a baseline deblurring network" and Table 2
+    of the paper; Tao et al., Scale-recurrent Network, CVPR 2018.
+    """
+
+    presets = RESIDUAL_BASELINE_PRESETS
+
+    def __init__(
+        self,
+        deformable_layers: int = 0,
+        attention: bool = False,
+        filters: tuple[int, int, int] = (32, 64, 128),
+        blocks: int = 3,
+        image_shape: tuple[int | None, int | None, int] = (None, None, 3),
+        dtype=None,
+        **kwargs,
+    ):
+        if deformable_layers not in (0, _TRUNK_LAYERS // 2, _TRUNK_LAYERS):
+            raise ValueError(
+                "`deformable_layers` must be 0, 3 or 6. "
+                f"Received: {deformable_layers!r}"
+            )
+        policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+
+        # === Functional Model ===
+        images = keras.Input(
+            image_shape, name="images", dtype=image_dtype(policy)
+        )
+        x = PadToMultiple(4, dtype=image_dtype(policy), name="pad")(images)
+        skips = []
+        for i, width in enumerate(filters, start=1):
+            x = layers.Conv2D(
+                width,
+                3,
+                strides=1 if i == 1 else 2,
+                padding="same",
+                activation="relu",
+                kernel_initializer="he_normal",
+                dtype=policy,
+                name=f"encoder{i}_conv",
+            )(x)
+            for j in range(1, blocks + 1):
+                x = apply_residual_block(x, policy, f"encoder{i}_block{j}")
+            skips.append(x)
+        if attention:
+            x = SelfAttention(dtype=policy, name="attention")(x)
+        for j in range(1, _TRUNK_LAYERS // 2 + 1):
+            x = apply_residual_block(
+                x,
+                policy,
+                f"trunk_block{j}",
+                deformable=(
+                    deformable_layers == _TRUNK_LAYERS,
+                    deformable_layers > 0,
+                ),
+            )
+        for i in (2, 1):
+            x = layers.Conv2DTranspose(
+                filters[i - 1],
+                3,
+                strides=2,
+                padding="same",
+                activation="relu",
+                kernel_initializer="he_normal",
+                dtype=policy,
+                name=f"decoder{i}_up",
+            )(x)
+            x = layers.Add(dtype=policy, name=f"decoder{i}_skip")(
+                [x, skips[i - 1]]
+            )
+            for j in range(1, blocks + 1):
+                x = apply_residual_block(x, policy, f"decoder{i}_block{j}")
+        x = layers.Conv2D(
+            3,
+            3,
+            padding="same",
+            kernel_initializer="zeros",
+            dtype=image_dtype(policy),
+            name="reconstruction",
+        )(x)
+        x = CropLike(dtype=image_dtype(policy), name="crop")([x, images])
+        outputs = layers.Add(dtype=image_dtype(policy), name="deblurred")(
+            [images, x]
+        )
+        super().__init__(inputs=images, outputs=outputs, **kwargs)
+
+        # === Config ===
+        self.dtype_policy = policy
+        self.deformable_layers = deformable_layers
+        self.attention = attention
+        self.filters = tuple(filters)
+        self.blocks = blocks
+        self.image_shape = tuple(image_shape)
+
+        self.compile(**paper_recipe())
+
+    def architecture(self) -> dict:
+        """The arguments that fix the shapes of all weights."""
+        return {
+            "deformable_layers": self.deformable_layers,
+            "attention": self.attention,
+            "filters": self.filters,
+            "blocks": self.blocks,
+        }
+
+
+def apply_residual_block(x, dtype, name, deformable=(False, False)):
+    """Two 3x3 convolutions, ReLU between them, and the identity."""
+    shortcut = x
+    for i, (is_deformable, activation) in enumerate(
+        zip(deformable, ("relu", None), strict=True), start=1
+    ):
+        conv = DeformableConv2D if is_deformable else layers.Conv2D
+        x = conv(
+            shortcut.shape[-1],
+            3,
+            padding="same",
+            activation=activation,
+            kernel_initializer="he_normal",
+            dtype=dtype,
+            name=f"{name}_conv{i}",
+        )(x)
+    return layers.Add(dtype=dtype, name=f"{name}_add")([shortcut, x])

@@ -1,0 +1,136 @@
+"""The public deformable convolution: checks its arguments, then computes."""
+
+import math
+
+import tensorflow as tf
+
+from keras_radn.ops import gather
+from keras_radn.ops.geometry import ConvGeometry, standardize_pair
+
+
+def deformable_conv2d(
+    inputs: tf.Tensor,
+    kernel: tf.Tensor,
+    offset: tf.Tensor,
+    mask: tf.Tensor | None = None,
+    strides: int | tuple[int, int] = 1,
+    padding: str = "same",
+    dilation_rate: int | tuple[int, int] = 1,
+    offset_groups: int = 1,
+) -> tf.Tensor:
+    """2D convolution whose sampling points are moved by an offset map.
+
+    The output at position `l` is
+    `sum_p kernel[p] * mask[l, p] * inputs(l * strides + l_p + offset[l, p])`
+    (equation 4 of the paper; the mask is the extension of Deformable
+    ConvNets v2), where `l_p` runs over the kernel's regular grid and the
+    input is read by bilinear interpolation.
+
+    The border rule is torchvision's and ONNX's: a sample is zero outside
+    `(-1, height) x (-1, width)`; inside, each of its four neighbours counts
+    only if it is a pixel of the image. A sample whose offset is NaN or
+    infinite is zero.
+
+    Differentiable with respect to `inputs`, `kernel`, `offset` and `mask`.
+    Runs eagerly, in a `tf.function` (unknown sizes included) and under XLA.
+
+    Args:
+        inputs: `(batch, height, width, channels)`, float16, bfloat16, float32
+            or float64.
+        kernel: `(kernel_height, kernel_width, channels // groups, filters)`,
+            cast to the dtype of `inputs`. The number of convolution groups
+            follows from its third dimension.
+        offset: `(batch, out_height, out_width, 2 * offset_groups * taps)`
+            with `taps = kernel_height * kernel_width`, in pixels of the
+            input. Per offset group and tap (row-major) one pair `(dy, dx)`,
+            as in torchvision and ONNX `DeformConv`. Any floating dtype;
+            coordinates are computed in float32 at least.
+        mask: optional, `(batch, out_height, out_width, offset_groups * taps)`.
+        strides: positive integer or pair `(vertical, horizontal)`.
+        padding: `"same"` or `"valid"`, as in `keras.layers.Conv2D`.
+        dilation_rate: positive integer or pair `(vertical, horizontal)`.
+        offset_groups: number of groups of input channels that share offsets;
+            divides `channels`.
+
+    Returns:
+        `(batch, out_height, out_width, filters)`, in the dtype of `inputs`.
+
+    Raises:
+        ValueError: if an argument is out of range or the shapes do not fit
+            together.
+    """
+    inputs = tf.convert_to_tensor(inputs)
+    if not inputs.dtype.is_floating:
+        raise ValueError(
+            "deformable_conv2d needs floating-point inputs. "
+            f"Received: inputs.dtype={inputs.dtype.name}"
+        )
+    kernel = tf.cast(kernel, inputs.dtype)
+    offset = tf.convert_to_tensor(offset)
+    strides = standardize_pair("strides", strides)
+    dilation_rate = standardize_pair("dilation_rate", dilation_rate)
+    if padding not in ("same", "valid"):
+        raise ValueError(
+            f'`padding` must be "same" or "valid". Received: {padding!r}'
+        )
+    _check_rank("inputs", inputs, 4)
+    _check_rank("kernel", kernel, 4)
+    _check_rank("offset", offset, 4)
+    if inputs.shape[-1] is None or None in kernel.shape.as_list():
+        raise ValueError(
+            "The channels of `inputs` and the shape of `kernel` must be "
+            f"known. Received: inputs.shape={inputs.shape}, "
+            f"kernel.shape={kernel.shape}"
+        )
+    channels, filters = inputs.shape[-1], kernel.shape[-1]
+    kernel_size = tuple(kernel.shape[:2])
+    if channels % kernel.shape[2]:
+        raise ValueError(
+            "The third dimension of `kernel` must divide the channels of "
+            f"`inputs`. Received: inputs.shape={inputs.shape}, "
+            f"kernel.shape={kernel.shape}"
+        )
+    groups = channels // kernel.shape[2]
+    if filters % groups:
+        raise ValueError(
+            f"The kernel's {filters} filters cannot be split into {groups} "
+            f"groups. Received: inputs.shape={inputs.shape}, "
+            f"kernel.shape={kernel.shape}"
+        )
+    if offset_groups < 1 or channels % offset_groups:
+        raise ValueError(
+            "`offset_groups` must be positive and divide the channels of "
+            f"`inputs`. Received: offset_groups={offset_groups}, "
+            f"inputs.shape={inputs.shape}"
+        )
+    geometry = ConvGeometry(kernel_size, strides, padding, dilation_rate)
+    samples = offset_groups * math.prod(kernel_size)
+    _check_map("offset", offset, inputs, geometry, 2 * samples)
+    if mask is not None:
+        mask = tf.convert_to_tensor(mask)
+        _check_rank("mask", mask, 4)
+        _check_map("mask", mask, inputs, geometry, samples)
+    return gather.deformable_conv2d(
+        inputs, kernel, offset, mask, geometry, groups, offset_groups
+    )
+
+
+def _check_rank(name, tensor, rank):
+    if tensor.shape.rank != rank:
+        raise ValueError(
+            f"`{name}` must have {rank} dimensions. "
+            f"Received: {name}.shape={tensor.shape}"
+        )
+
+
+def _check_map(name, tensor, inputs, geometry, channels):
+    expected = tf.TensorShape(
+        [inputs.shape[0], *geometry.output_size(inputs.shape[1:3]), channels]
+    )
+    if not tensor.shape.is_compatible_with(expected):
+        raise ValueError(
+            f"`{name}` must have the shape {expected} for inputs of shape "
+            f"{inputs.shape}, kernel size {geometry.kernel_size}, strides "
+            f"{geometry.strides}, padding {geometry.padding!r}, dilation rate "
+            f"{geometry.dilation_rate}. Received: {name}.shape={tensor.shape}"
+        )

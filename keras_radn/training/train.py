@@ -1,0 +1,146 @@
+import os
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from keras_radn.datasets import ImagePairs, SyntheticBlur, patch_dataset
+from keras_radn.losses import Charbonnier
+from keras_radn.metrics import PSNR
+from keras_radn.models import RADN
+from keras_radn.models.packaged_weights import write_weights
+from keras_radn.training.config import TrainingConfig
+
+CHECKPOINT = "last.keras"
+WEIGHTS = "weights.npz"
+
+
+def train(config: TrainingConfig, output: str | os.PathLike) -> RADN:
+    """Trains a RADN, or goes on where an earlier call was interrupted.
+
+    The folder receives `last.keras` (model and optimizer, every
+    `checkpoint_steps`), `log.csv` (a row per epoch) and, at the end,
+    `weights.npz` (the form in which weights are packaged).
+
+    Args:
+        config: what to train on what.
+        output: folder of the run; a `last.keras` in it is continued.
+
+    Returns:
+        The trained model.
+
+    Raises:
+        FileNotFoundError: if a folder of the configuration is missing.
+        ValueError: if the images do not fit, or the loss is not finite.
+    """
+    output = Path(output)
+    sources, shares = _sources(config)
+    output.mkdir(parents=True, exist_ok=True)
+    checkpoint = output / CHECKPOINT
+    if checkpoint.exists():
+        model = keras.models.load_model(checkpoint)
+    else:
+        model = _new_model(config)
+    done = int(model.optimizer.iterations)
+    epochs = -(-config.steps // config.steps_per_epoch)
+    if done < config.steps:
+        model.fit(
+            patch_dataset(
+                sources,
+                shares,
+                config.patch_size,
+                config.batch_size,
+                config.seed,
+                first_batch=done,
+            ),
+            initial_epoch=done // config.steps_per_epoch,
+            epochs=epochs,
+            steps_per_epoch=config.steps_per_epoch,
+            validation_data=_validation(config),
+            callbacks=[
+                _Checkpoint(checkpoint, config),
+                keras.callbacks.CSVLogger(output / "log.csv", append=True),
+            ],
+            shuffle=False,  # the stream is in random order already
+            verbose=2,
+        )
+    write_weights(model, output / WEIGHTS)
+    return model
+
+
+def _sources(config):
+    sources, shares = [], []
+    if config.stills is not None:
+        sources.append(SyntheticBlur(config.stills))
+        shares.append(1 - config.pairs_share if config.pairs else 1)
+    if config.pairs is not None:
+        sources.append(ImagePairs(config.pairs))
+        shares.append(config.pairs_share if config.stills else 1)
+    return sources, shares
+
+
+def _new_model(config):
+    keras.utils.set_random_seed(config.seed)
+    random = config.encoder_weights == "random"
+    model = RADN.from_preset(
+        config.preset,
+        encoder_weights=None if random else config.encoder_weights,
+        dtype=config.dtype,
+    )
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0,
+        decay_steps=max(1, config.steps - config.warmup_steps),
+        warmup_target=config.learning_rate,
+        warmup_steps=config.warmup_steps,
+    )
+    model.compile(
+        optimizer=keras.optimizers.Adam(
+            schedule, global_clipnorm=config.clip_norm
+        ),
+        loss=Charbonnier(),
+        metrics=[PSNR()],
+    )
+    return model
+
+
+def _validation(config):
+    if config.validation is None:
+        return None
+    pairs = ImagePairs(config.validation)
+
+    def load():
+        for i in range(len(pairs)):
+            blurred, sharp = pairs.whole(i)
+            yield blurred[None] / 255, sharp[None] / 255
+
+    spec = tf.TensorSpec([1, None, None, 3], tf.float32)
+    images = tf.data.Dataset.from_generator(
+        load, output_signature=(spec, spec)
+    )
+    # Without a known length Keras runs a step beyond the end, whose metrics
+    # count an image that is not there.
+    return images.apply(tf.data.experimental.assert_cardinality(len(pairs)))
+
+
+class _Checkpoint(keras.callbacks.Callback):
+    """Saves beside and renames, so that a kill leaves the previous file."""
+
+    def __init__(self, path, config):
+        super().__init__()
+        self.path = path
+        self.config = config
+
+    def on_train_batch_end(self, batch, logs=None):
+        step = int(self.model.optimizer.iterations)
+        if step % self.config.checkpoint_steps == 0:
+            self._save()
+        if step >= self.config.steps:
+            self.model.stop_training = True
+
+    def on_train_end(self, logs=None):
+        self._save()
+
+    def _save(self):
+        partial = self.path.with_name("partial.keras")
+        self.model.save(partial)
+        partial.replace(self.path)
