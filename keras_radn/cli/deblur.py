@@ -89,7 +89,13 @@ def load_model(path: str | None) -> keras.Model:
         return RADN(pretrained=True)
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: there is no such model file.")
-    return keras.models.load_model(path)
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:  # zipfile, h5py and Keras raise many kinds
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(
+            f"{path}: is no Keras model that can be loaded: {reason}"
+        ) from error
 
 
 def _targets(sources, output):
@@ -108,5 +114,10 @@ def _targets(sources, output):
                 f"{target}: would be written by two inputs of the same name; "
                 "deblur them into different folders."
             )
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"{output}: the folder cannot be made: {error.strerror}."
+        ) from error
     return list(zip(sources, targets, strict=True))

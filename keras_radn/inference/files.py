@@ -40,8 +40,11 @@ def deblur_file(
             f"{target}: exists already; choose another output or use --force."
         )
     # Before the work is done, not after.
-    if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
-        raise OSError(f"{target.parent}: is no folder that can be written to.")
+    if not os.access(target.parent, os.W_OK) or not target.parent.is_dir():
+        raise OSError(
+            f"{target}: cannot be written: {target.parent} is no folder that "
+            "can be written to."
+        )
     try:
         result = deblur(open_picture(source), model, max_pixels)
     except ValueError as error:

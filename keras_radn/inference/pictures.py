@@ -68,6 +68,10 @@ def save_picture(image: Image.Image, path: str | os.PathLike) -> None:
             partial, format_, **metadata, **_SAVE_OPTIONS.get(format_, {})
         )
         partial.replace(path)
+    except OSError as error:
+        raise OSError(
+            f"{path}: cannot be written: {error.strerror or error}."
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
 

@@ -22,7 +22,8 @@ class DeformableConv2D(keras.layers.Layer):
         kernel_size: positive integer or pair.
         strides: positive integer or pair.
         padding: `"same"` or `"valid"`.
-        dilation_rate: positive integer or pair.
+        dilation_rate: positive integer or pair; as in `Conv2D` it goes with
+            strides of 1 only.
         groups: number of groups of the convolution.
         offset_groups: number of groups of input channels with offsets of
             their own.
@@ -39,7 +40,8 @@ class DeformableConv2D(keras.layers.Layer):
     Output shape: `(batch, out_height, out_width, filters)`, as `Conv2D`.
 
     Raises:
-        ValueError: if the groups do not divide the channels or filters.
+        ValueError: if the groups do not divide the channels or filters, or
+            an argument is out of range.
 
     Reference: equation 4 and section "Dense deformable module (DDM)" of the
     paper; Dai et al., Deformable Convolutional Networks, ICCV 2017.

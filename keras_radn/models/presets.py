@@ -36,7 +36,13 @@ RADN_PRESETS = {
             "attention": True,
             "encoder_weights": "imagenet",
         },
-        "weights": {"file": "radn_final_v1.npz", "sha256": ""},
+        "weights": {
+            "file": "radn_final_v1.npz",
+            "sha256": (
+                "9256e72e161812431e1db90ed19135f5"
+                "5d88bdb7e1a4fc855e3a3aec925db76f"
+            ),
+        },
     },
 }
 

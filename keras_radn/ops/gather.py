@@ -164,13 +164,13 @@ def _sample_then_project(inputs, kernel, y, x, mask, groups, offset_groups):
         return tf.reshape(rows, [batch, -1, out_width, filters])
 
     row_elements = batch * out_width * taps * channels
-    if isinstance(row_elements, int):
-        rows = max(1, _CHUNK_ELEMENTS // max(row_elements, 1))
-        if isinstance(out_height, int) and out_height <= rows:
+    if isinstance(row_elements, int) and isinstance(out_height, int):
+        chunks = _chunks(out_height, row_elements, max)
+        if chunks == 1:
             return project(inputs, kernel, *maps)
     else:
-        rows = tf.maximum(1, _CHUNK_ELEMENTS // tf.maximum(row_elements, 1))
-    chunks = -(-out_height // rows)
+        chunks = _chunks(out_height, row_elements, tf.maximum)
+    rows = -(-out_height // chunks)
     tail = [[0, 0], [0, chunks * rows - out_height], [0, 0], [0, 0], [0, 0]]
     chunked = tuple(
         tf.transpose(
@@ -195,6 +195,11 @@ def _sample_then_project(inputs, kernel, y, x, mask, groups, offset_groups):
         [batch, chunks * rows, out_width, filters],
     )
     return outputs[:, :out_height]
+
+
+def _chunks(out_height, row_elements, maximum):
+    rows = maximum(1, _CHUNK_ELEMENTS // maximum(row_elements, 1))
+    return -(-out_height // rows)
 
 
 def _columns(inputs, y, x, *masks):

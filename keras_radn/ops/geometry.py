@@ -1,5 +1,6 @@
 """Sizes and padding of a 2D convolution, shared by all implementations."""
 
+import numbers
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,10 +74,12 @@ def standardize_pair(name: str, value: Any) -> tuple[int, int]:
     Raises:
         ValueError: if `value` is neither.
     """
-    pair = (value,) * 2 if isinstance(value, int) else tuple(value)
-    if len(pair) != 2 or not all(isinstance(v, int) and v > 0 for v in pair):
+    pair = tuple(value) if isinstance(value, list | tuple) else (value, value)
+    if len(pair) != 2 or not all(
+        isinstance(v, numbers.Integral) and v > 0 for v in pair
+    ):
         raise ValueError(
             f"`{name}` must be a positive integer or a pair of them. "
             f"Received: {value!r}"
         )
-    return pair
+    return int(pair[0]), int(pair[1])

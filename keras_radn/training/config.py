@@ -12,6 +12,7 @@ class TrainingConfig:
         preset: key of `RADN.presets`.
         encoder_weights: `"imagenet"`, `"random"` or the path of a DenseNet-121
             weights file.
+        model: further arguments of `RADN` that replace the preset's.
         stills: folder of sharp photographs to blur, or `None`.
         pairs: folder of real pairs (`blur/`, `sharp/`), or `None`.
         pairs_share: share of patches from the real pairs.
@@ -32,6 +33,7 @@ class TrainingConfig:
 
     preset: str = "radn_final"
     encoder_weights: str = "imagenet"
+    model: dict = dataclasses.field(default_factory=dict)
     stills: str | None = None
     pairs: str | None = None
     pairs_share: float = 0.2

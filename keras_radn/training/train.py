@@ -86,6 +86,7 @@ def _new_model(config):
         config.preset,
         encoder_weights=None if random else config.encoder_weights,
         dtype=config.dtype,
+        **config.model,
     )
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0,
@@ -114,9 +115,7 @@ def _validation(config):
             yield blurred[None] / 255, sharp[None] / 255
 
     spec = tf.TensorSpec([1, None, None, 3], tf.float32)
-    images = tf.data.Dataset.from_generator(
-        load, output_signature=(spec, spec)
-    )
+    images = tf.data.Dataset.from_generator(load, output_signature=(spec, spec))
     # Without a known length Keras runs a step beyond the end, whose metrics
     # count an image that is not there.
     return images.apply(tf.data.experimental.assert_cardinality(len(pairs)))

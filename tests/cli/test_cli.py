@@ -1,0 +1,218 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_radn import RADN
+from keras_radn.cli import models as models_command
+from keras_radn.cli.main import main
+from tests.conftest import TINY_RADN
+
+
+@pytest.fixture(scope="module")
+def identity_file(tmp_path_factory):
+    """A network that returns its input, as a file."""
+    path = tmp_path_factory.mktemp("model") / "identity.keras"
+    RADN(**TINY_RADN).save(path)
+    return path
+
+
+@pytest.fixture
+def picture(tmp_path, photo):
+    path = tmp_path / "photo.png"
+    Image.fromarray(photo[:30, 100:140]).save(path)
+    return path
+
+
+def pixels(path):
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def run(capsys, *arguments):
+    """Exit status, lines of stdout, lines of stderr."""
+    status = main([str(a) for a in arguments])
+    captured = capsys.readouterr()
+    return status, captured.out.splitlines(), captured.err.splitlines()
+
+
+def test_one_file(picture, identity_file, tmp_path, capsys):
+    target = tmp_path / "sharp.png"
+    status, out, err = run(
+        capsys, "deblur", picture, "-o", target, "--model", identity_file
+    )
+    assert (status, out, err) == (0, [str(target)], [])
+    np.testing.assert_array_equal(pixels(target), pixels(picture))
+
+
+def test_batch_goes_on_after_bad_files(
+    picture, identity_file, tmp_path, capsys
+):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    shutil.copy(picture, folder / "good.png")
+    Image.fromarray(pixels(picture)).save(folder / "truncated.jpg")
+    whole = (folder / "truncated.jpg").read_bytes()
+    (folder / "truncated.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.png").touch()
+    (folder / "text.png").write_text("not a picture")
+    (folder / "folder.png").mkdir()
+    Image.new("F", (4, 4), float("nan")).save(folder / "nan.tif")
+    shutil.copy(picture, folder / "unknown.suffix")
+    shutil.copy(picture, folder / "last.png")
+    names = [
+        "good.png",
+        "truncated.jpg",
+        "empty.png",
+        "text.png",
+        "missing.png",
+        "folder.png",
+        "nan.tif",
+        "unknown.suffix",
+        "last.png",
+    ]
+    output = tmp_path / "out"
+    status, out, err = run(
+        capsys,
+        "deblur",
+        *(folder / name for name in names),
+        "-o",
+        output,
+        "--model",
+        identity_file,
+    )
+    assert status == 1
+    assert out == [str(output / "good.png"), str(output / "last.png")]
+    assert {p.name for p in output.iterdir()} == {"good.png", "last.png"}
+    # One sentence each, that names the file.
+    *sentences, summary = err
+    for name, sentence in zip(names[1:-1], sentences, strict=True):
+        assert sentence.startswith("keras-radn: error: ")
+        assert name in sentence
+    assert summary == "keras-radn: 7 of 9 files failed"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{picture}", "-o", "/proc/nowhere/out"], "folder cannot be made"),
+        (["{picture}", "-o", "/proc/out.png"], "cannot be written"),
+        (["{picture}", "-o", "{picture}/out.png"], "cannot be written"),
+        (["{picture}", "-o", "{tmp}/none/out.png"], "cannot be written"),
+        (["{picture}", "-o", "{picture}"], "exists already"),
+        (["{picture}", "{picture}", "-o", "{tmp}/a.png"], "give a folder"),
+        (["{picture}", "{picture}", "-o", "{tmp}/a"], "same name"),
+        (["{picture}", "-o", "{tmp}/a.xyz"], "no image format"),
+        (
+            ["{picture}", "-o", "{tmp}/a.png", "--max-megapixels", "0.001"],
+            "photo.png: The image has 0.0 megapixels",
+        ),
+        (
+            ["{picture}", "-o", "{tmp}/a.png", "--model", "{tmp}/none.keras"],
+            "no such model file",
+        ),
+    ],
+)
+def test_errors(arguments, message, picture, identity_file, tmp_path, capsys):
+    arguments = [a.format(picture=picture, tmp=tmp_path) for a in arguments]
+    before = picture.read_bytes()
+    status, out, err = run(
+        capsys, "deblur", "--model", identity_file, *arguments
+    )
+    assert (status, out, len(err)) == (1, [], 1)
+    assert message in err[0]
+    assert picture.read_bytes() == before
+
+
+def test_damaged_model_file(picture, tmp_path, capsys):
+    model = tmp_path / "damaged.keras"
+    model.write_text("not a model")
+    status, _, err = run(
+        capsys, "deblur", picture, "-o", tmp_path / "a.png", "--model", model
+    )
+    assert (status, len(err)) == (1, 1)
+    assert "damaged.keras" in err[0]
+
+
+def test_info(capsys):
+    status, out, _ = run(capsys, "info")
+    assert status == 0
+    rows = dict(line.split(":", 1) for line in out)
+    assert "gather" in rows["deformable op"]
+    assert "CPU 0" in rows["devices"]
+    assert rows["Keras"].endswith("on tensorflow")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_models(capsys, monkeypatch):
+    build = lambda: RADN(**TINY_RADN)  # noqa: E731
+    monkeypatch.setattr(
+        models_command, "variants", lambda: [("tiny", build, "a tiny one")]
+    )
+    status, out, _ = run(capsys, "models", "--size", 64)
+    assert status == 0
+    assert "GMAC at 64x64" in out[0]
+    assert out[2].startswith(f"| tiny | {build().count_params():,} | 0.0")
+
+
+def test_evaluate(pairs_folder, identity_file, capsys):
+    status, out, _ = run(
+        capsys, "evaluate", pairs_folder, "--model", identity_file
+    )
+    assert status == 0
+    assert [line.split()[1] for line in out[2:]] == ["0.png", "1.png", "mean"]
+    assert out[-1].endswith("| +0.00 |")
+
+
+def test_train_says_what_is_missing(tmp_path, capsys):
+    for arguments, message in (
+        (["--config", tmp_path / "none.toml"], "no configuration file"),
+        (["--config", "radn_final_v1"], "Received neither"),
+        (
+            ["--config", "radn_final_v1", "--stills", tmp_path],
+            "There are no images",
+        ),
+    ):
+        status, _, err = run(
+            capsys, "train", *arguments, "-o", tmp_path / "run"
+        )
+        assert (status, len(err)) == (1, 1)
+        assert message in err[0]
+        assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("arguments", [[], ["sharpen"], ["deblur", "a.png"]])
+def test_wrong_command_line(arguments, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+    assert "usage: keras-radn" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_installed_command(picture, tmp_path):
+    """As typed: the packaged weights, and nothing on stderr."""
+    command = Path(sys.executable).with_name("keras-radn")
+    target = tmp_path / "sharp.png"
+    done = subprocess.run(
+        [command, "deblur", picture, "-o", target],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{target}\n", "")
+    before, after = pixels(picture), pixels(target)
+    assert after.shape == before.shape
+    assert not np.array_equal(before, after)
+
+    failed = subprocess.run(
+        [command, "deblur", tmp_path / "none.png", "-o", tmp_path / "b.png"],
+        capture_output=True,
+        text=True,
+    )
+    assert failed.returncode == 1
+    assert failed.stderr.count("\n") == 1
+    assert "there is no such file" in failed.stderr

@@ -1,0 +1,77 @@
+import itertools
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_radn.datasets import ImagePairs, SyntheticBlur, patch_dataset
+
+
+def batches(dataset, count):
+    return [
+        tuple(part.numpy() for part in batch)
+        for batch in itertools.islice(dataset, count)
+    ]
+
+
+def test_pairs_stay_aligned(pairs_folder):
+    """Crop, flip and rotation are the same for both images of a pair."""
+    dataset = patch_dataset([ImagePairs(pairs_folder)], [1], 32, 4)
+    for blurred, sharp in batches(dataset, 5):
+        assert blurred.shape == sharp.shape == (4, 32, 32, 3)
+        assert blurred.dtype == np.float32
+        assert 0.5 < sharp.max() <= 1
+        np.testing.assert_allclose(
+            np.rint(255 * blurred), np.rint(255 * sharp) // 2
+        )
+
+
+def test_a_resumed_stream_is_the_rest_of_the_unbroken_one(
+    pairs_folder, stills_folder
+):
+    sources = [SyntheticBlur(stills_folder), ImagePairs(pairs_folder)]
+    unbroken = batches(patch_dataset(sources, [0.5, 0.5], 24, 2, seed=3), 5)
+    resumed = batches(
+        patch_dataset(sources, [0.5, 0.5], 24, 2, seed=3, first_batch=2), 3
+    )
+    for a, b in zip(unbroken[2:], resumed, strict=True):
+        np.testing.assert_array_equal(a, b)
+    other = batches(patch_dataset(sources, [0.5, 0.5], 24, 2, seed=4), 1)
+    assert not np.array_equal(unbroken[0][0], other[0][0])
+
+
+def test_bad_shares(pairs_folder):
+    for shares in ([0.5, 0.5], [0.5]):
+        with pytest.raises(ValueError, match="add up to 1"):
+            patch_dataset([ImagePairs(pairs_folder)], shares)
+
+
+def test_missing_partner(pairs_folder):
+    (pairs_folder / "sharp" / "1.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"1\.png is missing"):
+        ImagePairs(pairs_folder)
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no images"):
+        ImagePairs(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no images"):
+        SyntheticBlur(tmp_path)
+
+
+def test_sizes_of_a_pair_differ(pairs_folder):
+    Image.new("RGB", (9, 9)).save(pairs_folder / "sharp" / "0.png")
+    with pytest.raises(ValueError, match=r"0\.png differ in size"):
+        ImagePairs(pairs_folder).whole(0)
+
+
+def test_image_smaller_than_the_patch(pairs_folder, rng):
+    with pytest.raises(ValueError, match="70x48 pixels for patches of 64"):
+        ImagePairs(pairs_folder).sample(rng, 64)
+
+
+def test_unreadable_image(stills_folder, rng):
+    for path in stills_folder.iterdir():
+        path.write_text("no image")
+    with pytest.raises(ValueError, match="no readable image"):
+        SyntheticBlur(stills_folder).sample(rng, 32)

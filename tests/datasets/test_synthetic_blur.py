@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from keras_radn.datasets import SyntheticBlur, synthetic_blur
+from keras_radn.datasets.synthetic_blur import (
+    BlurStrength,
+    blur_scene,
+    random_path,
+)
+
+EXACT = {"noise": 0, "sharp": 0, "foreground": 0}
+
+
+def test_sample(stills_folder):
+    source = SyntheticBlur(stills_folder)
+    pairs = [source.sample(np.random.default_rng(i), 64) for i in range(8)]
+    for blurred, sharp in pairs:
+        assert blurred.shape == sharp.shape == (64, 64, 3)
+        assert blurred.dtype == sharp.dtype == np.uint8
+    again = source.sample(np.random.default_rng(0), 64)
+    np.testing.assert_array_equal(again, pairs[0])
+    # Blur removes contrast between neighbours, on the average.
+    source = SyntheticBlur(stills_folder, BlurStrength(noise=0, sharp=0))
+    pairs = [source.sample(np.random.default_rng(i), 64) for i in range(8)]
+    contrast = [
+        [np.abs(np.diff(image.astype(int), axis=1)).mean() for image in pair]
+        for pair in pairs
+    ]
+    blurred, sharp = np.mean(contrast, axis=0)
+    assert blurred < 0.8 * sharp
+
+
+@pytest.mark.parametrize("linear_light", [0, 1])
+def test_equals_mean_of_shifted_images(linear_light, monkeypatch, photo, rng):
+    """A straight horizontal path of 8 pixels, against SciPy."""
+    path = np.zeros((33, 4))
+    path[:, 0] = np.linspace(-4, 4, 33)
+    monkeypatch.setattr(synthetic_blur, "random_path", lambda *_: path)
+    scene = photo[100:164, 100:180]
+    strength = BlurStrength(linear_light=linear_light, **EXACT)
+    blurred, sharp = blur_scene(rng, scene, None, strength)
+    np.testing.assert_array_equal(sharp, scene)
+    gamma = 2.2 if linear_light else 1
+    light = (scene / 255) ** gamma
+    moved = [
+        ndimage.shift(light, (0, dx, 0), order=1, mode="mirror")
+        for dx in np.linspace(-4, 4, 9)
+    ]
+    expected = 255 * np.mean(moved, axis=0) ** (1 / gamma)
+    # OpenCV's positions are multiples of 1/32 pixel.
+    assert np.abs(blurred - expected).max() < 3
+
+
+def test_no_motion_is_no_change(photo, rng):
+    strength = BlurStrength(sharp=1, noise=0)
+    scene, front = photo[:64, :64], photo[100:164, :64]
+    blurred, sharp = blur_scene(rng, scene, front, strength)
+    np.testing.assert_allclose(blurred.astype(int), sharp.astype(int), atol=1)
+
+
+def test_foreground_covers_a_part(photo, rng):
+    scene, front = np.zeros_like(photo[:64, :64]), np.full((64, 64, 3), 255)
+    strength = BlurStrength(**EXACT)
+    _, sharp = blur_scene(rng, scene, front.astype(np.uint8), strength)
+    assert 0.02 < (sharp > 127).mean() < 0.7
+
+
+def test_path_is_still_in_the_middle(rng):
+    lengths = []
+    for _ in range(500):
+        path = random_path(rng, BlurStrength(curvature=0))
+        np.testing.assert_array_equal(path[16], 0)
+        lengths.append(np.hypot(*(path[-1, :2] - path[0, :2])))
+    # The mean of the gamma distribution.
+    assert np.mean(lengths) == pytest.approx(2.0 * 4.5, rel=0.15)

@@ -1,0 +1,79 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_radn.layers import DeformableConv2D
+from tests.layers.checks import check_error
+from tests.oracles import deformable_conv2d
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"strides": 2},
+        {"padding": "valid", "strides": (1, 2)},
+        {"dilation_rate": (2, 1), "kernel_size": (3, 2)},
+        {"groups": 3, "activation": "relu", "filters": 12},
+    ],
+)
+def test_starts_as_a_convolution(arguments, rng):
+    """Zero offsets: equal to Conv2D with the same kernel and bias."""
+    arguments = {"filters": 3, "kernel_size": 3, "padding": "same"} | arguments
+    inputs = rng.normal(size=(2, 11, 8, 6)).astype("float32")
+    deformable = DeformableConv2D(**arguments, bias_initializer="normal")
+    outputs = deformable(inputs)
+    convolution = keras.layers.Conv2D(**arguments)
+    convolution.build(inputs.shape)
+    convolution.set_weights([deformable.kernel, deformable.bias])
+    np.testing.assert_allclose(
+        outputs, convolution(inputs), rtol=1e-5, atol=1e-5
+    )
+
+
+def test_uses_estimated_offset_and_mask(rng):
+    inputs = rng.normal(size=(1, 6, 5, 4)).astype("float32")
+    layer = DeformableConv2D(2, modulated=True, offset_groups=2)
+    layer.build(inputs.shape)
+    kernel, bias = layer.offset_conv.get_weights()
+    layer.offset_conv.set_weights(
+        [rng.normal(0, 0.3, kernel.shape), rng.normal(0, 0.3, bias.shape)]
+    )
+    offset, mask = layer.estimate_offset(inputs)
+    assert offset.shape == (1, 6, 5, 36)
+    assert mask.shape == (1, 6, 5, 18)
+    assert np.abs(offset).max() > 1
+    assert 0 < np.min(mask) < 0.5 < np.max(mask) < 1
+    expected = deformable_conv2d(
+        inputs,
+        layer.kernel.numpy(),
+        offset.numpy(),
+        mask.numpy(),
+        offset_groups=2,
+    )
+    np.testing.assert_allclose(layer(inputs), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_learns_where_to_look(rng):
+    """The target is the input moved by two pixels; only offsets can learn."""
+    inputs = keras.Input((None, None, 1))
+    layer = DeformableConv2D(1, 1, use_bias=False, kernel_initializer="ones")
+    model = keras.Model(inputs, layer(inputs))
+    model.compile(keras.optimizers.Adam(0.05), "mse")
+    smooth = np.cumsum(rng.normal(size=(8, 16, 32, 1)), axis=2).astype(
+        "float32"
+    )
+    moved = np.roll(smooth, -2, axis=2)
+    before = model.evaluate(smooth, moved, verbose=0)
+    model.fit(smooth, moved, epochs=60, verbose=0)
+    assert model.evaluate(smooth, moved, verbose=0) < 0.5 * before
+
+
+def test_bad_arguments():
+    check_error(lambda: DeformableConv2D(3, groups=2), "divide `filters`")
+    check_error(lambda: DeformableConv2D(3, kernel_size=0), "kernel_size")
+    inputs = np.zeros((1, 4, 4, 3), "float32")
+    check_error(lambda: DeformableConv2D(4, groups=2)(inputs), "groups=2")
+    check_error(
+        lambda: DeformableConv2D(4, offset_groups=2)(inputs), "offset_groups=2"
+    )

@@ -1,0 +1,49 @@
+import numpy as np
+import tensorflow as tf
+
+from keras_radn.layers import SelfAttention
+from tests.layers.checks import check_error
+from tests.oracles import self_attention
+
+
+def build(rng, channels=16):
+    layer = SelfAttention()
+    layer.build((None, None, None, channels))
+    for variable in layer.variables:
+        variable.assign(rng.normal(size=variable.shape))
+    return layer
+
+
+def test_equals_equations_5_and_6(rng):
+    layer = build(rng)
+    features = rng.normal(size=(2, 4, 5, 16)).astype("float32")
+    convs = (layer.key_conv, layer.query_conv, layer.value_conv)
+    weights = [
+        (kernel[0, 0], bias)
+        for kernel, bias in (conv.get_weights() for conv in convs)
+    ]
+    expected = [self_attention(image, weights) for image in features]
+    np.testing.assert_allclose(layer(features), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        features + layer.residual(features), expected, rtol=1e-4, atol=1e-4
+    )
+
+
+def test_starts_as_the_identity(rng):
+    features = rng.normal(size=(1, 4, 5, 16)).astype("float32")
+    np.testing.assert_array_equal(SelfAttention()(features), features)
+
+
+def test_large_similarities_stay_finite_in_half_precision(rng):
+    layer = SelfAttention(dtype="mixed_float16")
+    features = tf.cast(100 * rng.normal(size=(1, 4, 5, 16)), "float16")
+    layer.build(features.shape)
+    layer.value_conv.kernel.assign(rng.normal(size=(1, 1, 16, 16)))
+    assert np.isfinite(layer(features)).all()
+
+
+def test_too_few_channels():
+    check_error(
+        lambda: SelfAttention()(np.zeros((1, 2, 2, 4), "float32")),
+        "at least 8 channels",
+    )

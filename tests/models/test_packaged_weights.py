@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from keras_radn import RADN
+from keras_radn.models import packaged_weights
+from keras_radn.models.packaged_weights import (
+    load_packaged_weights,
+    read_weights,
+    write_weights,
+)
+from tests.conftest import TINY_RADN
+
+
+def test_round_trip_in_half_precision(tiny_radn, tmp_path, rng):
+    model, other = tiny_radn(), RADN(**TINY_RADN)
+    path = tmp_path / "weights.npz"
+    sha256 = write_weights(model, path)
+    read_weights(other, path, sha256)
+    for a, b in zip(model.variables, other.variables, strict=True):
+        if len(a.shape) == 1:
+            np.testing.assert_array_equal(a, b)
+        else:
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6)
+    images = rng.random((1, 20, 20, 3), "float32")
+    np.testing.assert_allclose(other(images), model(images), atol=0.02)
+
+
+def test_damaged_file(tiny_radn, tmp_path):
+    model = tiny_radn()
+    path = tmp_path / "weights.npz"
+    sha256 = write_weights(model, path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="damaged or not the released"):
+        read_weights(model, path, sha256)
+
+
+def test_weights_of_another_architecture(tiny_radn, tmp_path):
+    path = tmp_path / "weights.npz"
+    write_weights(tiny_radn(), path)
+    other = tiny_radn(attention=False)
+    before = other.get_weights()
+    with pytest.raises(ValueError, match="another architecture"):
+        read_weights(other, path)
+    for a, b in zip(before, other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.slow
+def test_pretrained_is_the_released_file(monkeypatch):
+    preset = RADN.presets["radn_final"]["weights"]
+    path = packaged_weights._FOLDER / preset["file"]
+    assert path.stat().st_size < 25e6
+    model = RADN(pretrained=True)
+    with np.load(path) as arrays:
+        for variable in model.variables:
+            np.testing.assert_array_equal(variable, arrays[variable.path])
+    monkeypatch.setitem(preset, "sha256", "0" * 64)
+    with pytest.raises(ValueError, match="damaged or not the released"):
+        load_packaged_weights(model)

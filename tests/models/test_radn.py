@@ -1,0 +1,193 @@
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_radn import RADN
+from keras_radn.layers import (
+    DeformableConv2D,
+    DenseBlock,
+    DenseDeformableModule,
+    SelfAttention,
+)
+from keras_radn.losses import Charbonnier
+from keras_radn.metrics import PSNR
+from tests.conftest import TINY_RADN
+
+VARIANTS = [
+    {"decoder_block": block, "attention": attention, "stem_pool": stem_pool}
+    for block in ("deformable", "dense", "bottleneck")
+    for attention, stem_pool in ((True, True), (False, True), (True, False))
+]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_variant(variant, tiny_radn, rng):
+    """Symbolic, unknown and odd sizes; parts; configuration."""
+    model = tiny_radn(**variant)
+    assert model.output.shape == (None, None, None, 3)
+    images = rng.random((1, 37, 50, 3), "float32")
+    outputs = model(images)
+    assert outputs.shape == images.shape
+    assert np.abs(outputs - images).max() > 1e-3
+
+    kinds = [type(layer) for layer in model.layers]
+    modules = [m for m in model.layers if isinstance(m, DenseDeformableModule)]
+    bottleneck = variant["decoder_block"] == "bottleneck"
+    assert len(modules) == (0 if bottleneck else 3)
+    assert kinds.count(DenseBlock) == (6 if bottleneck else 3)
+    assert kinds.count(SelfAttention) == variant["attention"]
+    for module in modules:
+        deformable = variant["decoder_block"] == "deformable"
+        assert isinstance(module.convs[0], DeformableConv2D) == deformable
+
+    copy = RADN.from_config(model.get_config())
+    assert copy.get_config() == model.get_config()
+    copy.set_weights(model.get_weights())
+    np.testing.assert_allclose(copy(images), outputs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("stem_pool", [True, False])
+@pytest.mark.parametrize("size", [(1, 1), (1, 19), (2, 3), (16, 33), (40, 8)])
+def test_any_size(size, stem_pool, tiny_radn, rng):
+    model = tiny_radn(stem_pool=stem_pool)
+    outputs = model(rng.random((2, *size, 3), "float32"))
+    assert outputs.shape == (2, *size, 3)
+    assert np.isfinite(outputs).all()
+
+
+def test_fixed_size(tiny_radn, rng):
+    model = tiny_radn(image_shape=(21, 40, 3))
+    assert model.output.shape == (None, 21, 40, 3)
+    images = rng.random((1, 21, 40, 3), "float32")
+    free = tiny_radn()
+    free.set_weights(model.get_weights())
+    np.testing.assert_allclose(
+        model(images), free(images), rtol=1e-5, atol=1e-5
+    )
+
+
+def test_starts_as_the_identity(rng):
+    """The reconstruction starts at zero: only the global residual is left."""
+    images = rng.random((1, 20, 20, 3), "float32")
+    outputs = RADN(**TINY_RADN)(images)
+    np.testing.assert_array_equal(outputs, images)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "images", "tolerance"),
+    [
+        ("float32", "float32", 1e-4),
+        ("float64", "float64", 1e-6),
+        ("mixed_float16", "float32", 0.02),
+        ("mixed_bfloat16", "float32", 0.1),
+    ],
+)
+def test_precision(dtype, images, tolerance, tiny_radn, rng):
+    reference, model = tiny_radn(dtype="float64"), tiny_radn(dtype=dtype)
+    model.set_weights(reference.get_weights())
+    batch = rng.random((1, 32, 48, 3))
+    expected = reference(batch) - batch
+    outputs = model(batch.astype(images))
+    assert outputs.dtype == images
+    error = np.abs(tf.cast(outputs, "float64") - batch - expected).max()
+    assert error < tolerance * np.abs(expected).max()
+
+
+@pytest.mark.slow
+def test_xla_equals_graph(tiny_radn, rng):
+    model = tiny_radn()
+    images = rng.random((1, 24, 40, 3), "float32")
+    compiled = tf.function(model, jit_compile=True)
+    np.testing.assert_allclose(
+        compiled(images), model(images), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_comes_compiled_with_the_paper_recipe(tiny_radn, rng):
+    model = tiny_radn(deform_units=1)
+    assert isinstance(model.optimizer, keras.optimizers.Adam)
+    assert float(model.optimizer.learning_rate) == pytest.approx(1e-4)
+    assert isinstance(model.loss, Charbonnier)
+    blurred = rng.random((4, 32, 32, 3), "float32")
+    pairs = tf.data.Dataset.from_tensor_slices((blurred, blurred * 0.9))
+    history = model.fit(pairs.batch(2), epochs=4, shuffle=False, verbose=0)
+    history = history.history
+    assert history["loss"][-1] < history["loss"][0]
+    assert history["psnr"][-1] > history["psnr"][0]
+
+
+FRESH_PROCESS = """
+import sys
+import keras, numpy as np
+import keras_radn
+folder = sys.argv[1]
+arrays = np.load(folder + "/arrays.npz")
+model = keras.models.load_model(folder + "/model.keras")
+assert type(model) is keras_radn.RADN, type(model)
+assert type(model.loss) is keras_radn.losses.Charbonnier, model.loss
+assert int(model.optimizer.iterations) == 1
+other = keras_radn.RADN.from_config(model.get_config())
+other.load_weights(folder + "/model.weights.h5")
+for m in (model, other):
+    np.testing.assert_allclose(
+        m(arrays["images"]), arrays["outputs"], rtol=1e-5, atol=1e-5
+    )
+"""
+
+
+def test_files_reload_in_a_fresh_process(tiny_radn, tmp_path, rng):
+    model = tiny_radn(deform_units=1, name="mine")
+    images = rng.random((2, 17, 30, 3), "float32")
+    model.train_on_batch(images, images)
+    model.save(tmp_path / "model.keras")
+    model.save_weights(tmp_path / "model.weights.h5")
+    np.savez(tmp_path / "arrays.npz", images=images, outputs=model(images))
+    subprocess.run([sys.executable, "-c", FRESH_PROCESS, tmp_path], check=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"decoder_block": "resnet"}, "decoder_block"),
+        ({"pretrained": True, "encoder_weights": "imagenet"}, "leave it out"),
+        ({"pretrained": True, "attention": False}, "radn_final only"),
+        ({"pretrained": True, "stem_pool": False}, "radn_final only"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        RADN(**{**TINY_RADN, **arguments})
+
+
+def test_unknown_preset():
+    with pytest.raises(ValueError, match="radn_final"):
+        RADN.from_preset("radn5")
+
+
+def test_metric_equals_scikit_image(rng):
+    from skimage.metrics import peak_signal_noise_ratio
+
+    sharp = rng.random((3, 8, 9, 3), "float32")
+    deblurred = sharp + rng.normal(0, 0.1, sharp.shape).astype("float32")
+    metric = PSNR()
+    for start in (0, 2):
+        metric.update_state(
+            sharp[start : start + 2], deblurred[start : start + 2]
+        )
+    expected = [
+        peak_signal_noise_ratio(s, np.clip(d, 0, 1), data_range=1)
+        for s, d in zip(sharp, deblurred, strict=True)
+    ]
+    assert float(metric.result()) == pytest.approx(np.mean(expected), abs=1e-4)
+
+
+def test_loss_equals_numpy(rng):
+    a, b = rng.random((2, 2, 4, 5, 3), "float32")
+    expected = np.mean(np.sqrt((a - b) ** 2 + 0.01**2))
+    assert float(Charbonnier(0.01)(a, b)) == pytest.approx(expected, rel=1e-5)
+    config = keras.losses.serialize(Charbonnier(0.01))
+    assert keras.losses.deserialize(config).epsilon == 0.01

@@ -1,0 +1,134 @@
+import importlib
+import math
+
+import keras
+import numpy as np
+import pytest
+from skimage.metrics import peak_signal_noise_ratio
+
+from keras_radn import RADN
+from keras_radn.models.packaged_weights import read_weights
+from keras_radn.training import TrainingConfig, evaluate_pairs, train
+from tests.conftest import TINY_RADN
+
+# The package's attribute of this name is the function.
+train_module = importlib.import_module("keras_radn.training.train")
+
+
+@pytest.fixture
+def config(stills_folder, pairs_folder):
+    return TrainingConfig(
+        preset="radn4",
+        encoder_weights="random",
+        model=TINY_RADN,
+        stills=str(stills_folder),
+        pairs=str(pairs_folder),
+        pairs_share=0.5,
+        validation=str(pairs_folder),
+        patch_size=32,
+        batch_size=2,
+        steps=5,
+        warmup_steps=1,
+        steps_per_epoch=2,
+        checkpoint_steps=2,
+        dtype="float32",
+    )
+
+
+@pytest.mark.slow
+def test_a_resumed_run_equals_the_unbroken_one(config, tmp_path, monkeypatch):
+    unbroken = train(config, tmp_path / "unbroken")
+    assert int(unbroken.optimizer.iterations) == 5
+
+    save = train_module._Checkpoint._save
+
+    def save_and_die(self):
+        save(self)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module._Checkpoint, "_save", save_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path / "broken")
+    resumed = train(config, tmp_path / "broken")
+    for a, b in zip(unbroken.variables, resumed.variables, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+    # The run's files: a log with validation, weights as they are packaged.
+    rows = np.genfromtxt(
+        tmp_path / "unbroken" / "log.csv", delimiter=",", names=True
+    )
+    assert len(rows) == 3
+    assert np.isfinite(rows["val_psnr"]).all()
+    model = RADN(decoder_block="dense", **TINY_RADN)
+    read_weights(model, tmp_path / "unbroken" / "weights.npz")
+    np.testing.assert_array_equal(
+        model.get_layer("stem_norm").gamma,
+        unbroken.get_layer("stem_norm").gamma,
+    )
+
+
+def test_validation_is_the_mean_over_the_images(config, pairs_folder):
+    """Not one image more, as a data set of unknown length would give."""
+    model = RADN(**TINY_RADN)  # the identity
+    rows = evaluate_pairs(pairs_folder, model)
+    logged = model.evaluate(
+        train_module._validation(config), return_dict=True, verbose=0
+    )
+    expected = np.mean([row["blurred_psnr"] for row in rows])
+    assert logged["psnr"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_evaluation_follows_the_protocol(pairs_folder):
+    from keras_radn.datasets import ImagePairs
+
+    rows = evaluate_pairs(pairs_folder, RADN(**TINY_RADN))
+    assert [row["name"] for row in rows] == ["0.png", "1.png"]
+    for i, row in enumerate(rows):
+        blurred, sharp = ImagePairs(pairs_folder).whole(i)
+        expected = peak_signal_noise_ratio(sharp, blurred)
+        assert row["blurred_psnr"] == pytest.approx(expected)
+        assert row["deblurred_psnr"] == pytest.approx(expected)
+
+
+def test_config_file(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text('stills = "photos"\nsteps = 7\n[model]\ndeform_units = 3')
+    config = TrainingConfig.from_toml(path, steps=9, pairs=None)
+    assert config.stills == str(tmp_path / "photos")
+    assert config.steps == 9
+    assert config.pairs is None
+    assert config.model == {"deform_units": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("step = 7", "unknown keys"),
+        ("steps = ", "not valid TOML"),
+        ("steps = 7", "Received neither"),
+        ('stills = "a"\nbatch_size = 0', "must be positive"),
+    ],
+)
+def test_bad_config_file(text, message, tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        TrainingConfig.from_toml(path)
+
+
+def test_missing_config_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no configuration file"):
+        TrainingConfig.from_toml(tmp_path / "none.toml")
+
+
+@pytest.mark.slow
+def test_step_of_the_whole_network(rng):
+    """The default network trains in mixed precision; nothing explodes."""
+    model = RADN(dtype="mixed_bfloat16")
+    blurred = rng.random((2, 64, 64, 3), "float32")
+    losses = [model.train_on_batch(blurred, 0.9 * blurred)[0] for _ in range(4)]
+    assert all(math.isfinite(loss) for loss in losses)
+    assert losses[-1] < losses[0]
+    offset_conv = model.get_layer("decoder_block2").convs[0].offset_conv
+    assert np.abs(keras.ops.convert_to_numpy(offset_conv.kernel)).max() > 0
