@@ -1,12 +1,14 @@
 """Region-Adaptive Dense Network for motion deblurring, in Keras 3."""
 
+import os
 import sys
 from pathlib import Path
 
-# The command, not a use as a library: its user did not ask for TensorFlow's
-# start-up messages, which only a redirection of stderr keeps away.
+# The command's user did not ask for TensorFlow's start-up messages.
 if Path(sys.argv[0]).stem == "keras-radn":
-    from keras_radn.cli.quiet import import_tensorflow_quietly
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "0") >= "2":
+    from keras_radn.quiet import import_tensorflow_quietly
 
     import_tensorflow_quietly()
 

@@ -6,10 +6,9 @@ import tempfile
 def import_tensorflow_quietly() -> None:
     """Imports TensorFlow without its informational messages on stderr.
 
-    They are written by C++ before any logging level applies. Should the
-    import fail, all that was written is shown.
+    The first of them are written by C++ whatever `TF_CPP_MIN_LOG_LEVEL` says.
+    Should the import fail, all that was written is shown.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()
     saved = os.dup(2)
     with tempfile.TemporaryFile() as captured:
