@@ -2,13 +2,12 @@ import argparse
 import sys
 from pathlib import Path
 
-import keras
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
+from keras_radn.cli.model_file import add_model_argument, load_model
 from keras_radn.inference import deblur_file
 from keras_radn.inference.deblur import MAX_PIXELS
-from keras_radn.models import RADN
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -30,11 +29,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--force", action="store_true", help="replace existing files"
     )
-    parser.add_argument(
-        "--model",
-        metavar="FILE",
-        help="a .keras file to use in place of the packaged weights",
-    )
+    add_model_argument(parser)
     parser.add_argument(
         "--max-megapixels",
         type=float,
@@ -81,21 +76,6 @@ def run(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return int(failed > 0)
-
-
-def load_model(path: str | None) -> keras.Model:
-    """The model of a `.keras` file; `None` is the packaged network."""
-    if path is None:
-        return RADN(pretrained=True)
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: there is no such model file.")
-    try:
-        return keras.models.load_model(path, compile=False)
-    except Exception as error:  # zipfile, h5py and Keras raise many kinds
-        reason = str(error).strip().split("\n")[0]
-        raise ValueError(
-            f"{path}: is no Keras model that can be loaded: {reason}"
-        ) from error
 
 
 def _targets(sources, output):

@@ -1,6 +1,6 @@
 import argparse
 
-from keras_radn.cli.deblur import load_model
+from keras_radn.cli.model_file import add_model_argument, load_model
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -14,11 +14,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "root", metavar="FOLDER", help="folder with blur/ and sharp/"
     )
-    parser.add_argument(
-        "--model",
-        metavar="FILE",
-        help="a .keras file to use in place of the packaged weights",
-    )
+    add_model_argument(parser)
     parser.set_defaults(run=run)
 
 

@@ -1,5 +1,7 @@
 import keras
+from keras import layers
 
+from keras_radn.layers import CropLike
 from keras_radn.losses import Charbonnier
 from keras_radn.metrics import PSNR
 
@@ -83,3 +85,27 @@ def image_dtype(policy: keras.DTypePolicy) -> str:
     that the image itself does not lose precision.
     """
     return "float64" if policy.compute_dtype == "float64" else "float32"
+
+
+def apply_reconstruction(
+    x: keras.KerasTensor, images: keras.KerasTensor
+) -> keras.KerasTensor:
+    """The last 3x3 convolution and the global residual.
+
+    Args:
+        x: features `(batch, padded_height, padded_width, channels)`.
+        images: the network's input, `(batch, height, width, 3)`.
+
+    Returns:
+        The network's output, in the shape and dtype of `images`.
+    """
+    x = layers.Conv2D(
+        3,
+        3,
+        padding="same",
+        kernel_initializer="zeros",  # the network starts as the identity
+        dtype=images.dtype,
+        name="reconstruction",
+    )(x)
+    x = CropLike(dtype=images.dtype, name="crop")([x, images])
+    return layers.Add(dtype=images.dtype, name="deblurred")([images, x])

@@ -3,7 +3,6 @@ from keras import layers
 
 from keras_radn.layers import (
     ContextAggregation,
-    CropLike,
     DenseBlock,
     DenseDeformableModule,
     PadToMultiple,
@@ -13,6 +12,7 @@ from keras_radn.layers import (
 )
 from keras_radn.models.deblurring_model import (
     DeblurringModel,
+    apply_reconstruction,
     image_dtype,
     paper_recipe,
 )
@@ -152,18 +152,7 @@ class RADN(DeblurringModel):
             )
         x = apply_deconvolution(x, decoder_filters[3], policy, "decoder_up4")
         x = ContextAggregation(dtype=policy, name="context")(x)
-        x = layers.Conv2D(
-            3,
-            3,
-            padding="same",
-            kernel_initializer="zeros",
-            dtype=image_dtype(policy),
-            name="reconstruction",
-        )(x)
-        x = CropLike(dtype=image_dtype(policy), name="crop")([x, images])
-        outputs = layers.Add(dtype=image_dtype(policy), name="deblurred")(
-            [images, x]
-        )
+        outputs = apply_reconstruction(x, images)
         super().__init__(inputs=images, outputs=outputs, **kwargs)
 
         # === Config ===

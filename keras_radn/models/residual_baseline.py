@@ -2,13 +2,13 @@ import keras
 from keras import layers
 
 from keras_radn.layers import (
-    CropLike,
     DeformableConv2D,
     PadToMultiple,
     SelfAttention,
 )
 from keras_radn.models.deblurring_model import (
     DeblurringModel,
+    apply_reconstruction,
     image_dtype,
     paper_recipe,
 )
@@ -118,18 +118,7 @@ class ResidualBaseline(DeblurringModel):
             )
             for j in range(1, blocks + 1):
                 x = apply_residual_block(x, policy, f"decoder{i}_block{j}")
-        x = layers.Conv2D(
-            3,
-            3,
-            padding="same",
-            kernel_initializer="zeros",
-            dtype=image_dtype(policy),
-            name="reconstruction",
-        )(x)
-        x = CropLike(dtype=image_dtype(policy), name="crop")([x, images])
-        outputs = layers.Add(dtype=image_dtype(policy), name="deblurred")(
-            [images, x]
-        )
+        outputs = apply_reconstruction(x, images)
         super().__init__(inputs=images, outputs=outputs, **kwargs)
 
         # === Config ===

@@ -43,7 +43,8 @@ def deformable_conv2d(
 
 def _sampling_points(inputs, offset, geometry, offset_groups):
     """Coordinates `(batch, out_height, out_width, offset_groups, taps)`."""
-    dtype = tf.float64 if offset.dtype == tf.float64 else tf.float32
+    double = tf.float64 in (inputs.dtype, offset.dtype)
+    dtype = tf.float64 if double else tf.float32
     taps = math.prod(geometry.kernel_size)
     batch, out_height, out_width, _ = _shape(offset)
     offset = tf.reshape(

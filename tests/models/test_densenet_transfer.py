@@ -48,8 +48,9 @@ def test_encoder_equals_densenet(densenet, with_top, tmp_path, photo):
     path = tmp_path / "densenet.weights.h5"
     if with_top:
         full = keras.applications.DenseNet121(weights=None)
-        for layer in densenet.layers[1:]:
-            full.get_layer(layer.name).set_weights(layer.get_weights())
+        for layer in densenet.layers:
+            if layer.weights:
+                full.get_layer(layer.name).set_weights(layer.get_weights())
         full.save_weights(path)
     else:
         densenet.save_weights(path)

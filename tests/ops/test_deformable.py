@@ -165,6 +165,16 @@ def test_precision(dtype, tolerance, seed):
     assert error < tolerance * np.abs(expected).max()
 
 
+def test_double_inputs_keep_their_precision():
+    """Even with offsets in single precision."""
+    arrays, arguments = draw(0)
+    arrays[2] = arrays[2].astype("float32").astype("float64")
+    expected = oracles.deformable_conv2d(*arrays, **arguments)
+    arrays[2] = arrays[2].astype("float32")
+    outputs = deformable_conv2d(*arrays, **arguments)
+    np.testing.assert_allclose(outputs, expected, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, -1e30])
 @pytest.mark.parametrize("filters", [2, 9], ids=["project", "sample"])
 def test_samples_nowhere_are_zero(value, filters, rng):

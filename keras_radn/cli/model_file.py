@@ -1,0 +1,37 @@
+"""The option `--model`, which several commands have."""
+
+import argparse
+from pathlib import Path
+
+import keras
+
+from keras_radn.models import RADN
+
+
+def add_model_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds `--model FILE`."""
+    parser.add_argument(
+        "--model",
+        metavar="FILE",
+        help="a .keras file to use in place of the packaged weights",
+    )
+
+
+def load_model(path: str | None) -> keras.Model:
+    """The model of a `.keras` file; `None` is the packaged network.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no Keras model that can be loaded.
+    """
+    if path is None:
+        return RADN(pretrained=True)
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: there is no such model file.")
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:  # zipfile, h5py and Keras raise many kinds
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(
+            f"{path}: is no Keras model that can be loaded: {reason}"
+        ) from error
