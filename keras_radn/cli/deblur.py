@@ -44,7 +44,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(options: argparse.Namespace) -> int:
     """Runs `keras-radn deblur`; see `main` for the exit status."""
     targets = _targets([Path(path) for path in options.inputs], options.output)
-    model = load_model(options.model)
+    model = None
+    if any(source.is_file() for source, _ in targets):  # else fail at once
+        model = load_model(options.model)
     console = Console(stderr=True)
     failed = 0
     progress = Progress(

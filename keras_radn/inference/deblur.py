@@ -3,13 +3,14 @@ import os
 
 import keras
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 
 from keras_radn.inference.pictures import open_picture
 from keras_radn.models import RADN
 
-# Whole images of this size need about 7 GB; beyond it the memory of the
-# attention, which grows with the square of the pixels, takes over.
+# An image of this size needs 5 GB; beyond it the memory of the attention, which
+# grows with the square of the pixels, takes over.
 MAX_PIXELS = 6_000_000
 
 _FULL_SCALE = {"uint8": 255, "uint16": 65535}
@@ -40,7 +41,8 @@ def deblur(
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the file is no image, the number of channels, the
-            dtype or the values are not as above, or the image is too large.
+            dtype or the values are not as above, or the image is too large
+            for `max_pixels` or the memory.
         TypeError: if `image` is none of the three.
 
     Example:
@@ -99,7 +101,14 @@ def _deblur_array(array, model, max_pixels):
         blurred = blurred[..., np.newaxis]
     gray = blurred.shape[-1] == 1
     blurred = np.repeat(blurred, 3, axis=-1) if gray else blurred
-    sharp = model.predict_on_batch(blurred[np.newaxis])[0]
+    try:
+        sharp = model.predict_on_batch(blurred[np.newaxis])[0]
+    except tf.errors.ResourceExhaustedError as error:
+        height, width = blurred.shape[:2]
+        raise ValueError(
+            f"There is not enough memory for an image of {width}x{height} "
+            "pixels; reduce it."
+        ) from error
     if gray:
         sharp = sharp.mean(axis=-1, keepdims=True)
     sharp = np.clip(sharp, 0, 1).reshape(array.shape) * scale

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio
@@ -111,6 +112,15 @@ def test_bad_images(image, message, identity):
 def test_too_large(identity, photo):
     with pytest.raises(ValueError, match=r"0\.3 megapixels"):
         deblur(photo, identity, max_pixels=100_000)
+
+
+def test_out_of_memory(photo):
+    class Greedy:
+        def predict_on_batch(self, images):
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM")
+
+    with pytest.raises(ValueError, match=r"not enough memory.*512x512"):
+        deblur(photo, Greedy())
 
 
 def test_wrong_type(identity):
