@@ -1,4 +1,5 @@
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -29,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for command in (deblur, info, models, train, evaluate):
         command.add_parser(commands)
     options = parser.parse_args(arguments)
+    # Its warnings are for developers.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         return options.run(options)
     # What the package raises for bad input is one clear sentence.

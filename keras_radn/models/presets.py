@@ -39,8 +39,8 @@ RADN_PRESETS = {
         "weights": {
             "file": "radn_final_v1.npz",
             "sha256": (
-                "9256e72e161812431e1db90ed19135f5"
-                "5d88bdb7e1a4fc855e3a3aec925db76f"
+                "d0957fa26a397fb9747af5938fb39365"
+                "bb83eb0af5502b264ac67de181bb5328"
             ),
         },
     },
