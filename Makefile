@@ -7,7 +7,7 @@ READY := .venv/.ready
 
 # Deblurs a photograph from scikit-image; pictures go to demo_output/.
 demo: $(READY)
-	$(BIN)/python examples/demo.py
+	@$(BIN)/python examples/demo.py
 
 # The whole suite.
 test: $(READY)
@@ -30,11 +30,12 @@ benchmark: $(READY)
 	$(BIN)/python benchmarks/deformable_conv.py
 
 $(READY): pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --editable ".[train]" --group dev
-	touch $@
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	@echo "Installing into .venv (2.6 GB, about two minutes)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --upgrade pip
+	@$(BIN)/pip install --quiet --editable ".[train]" --group dev
+	@touch $@
 
 clean:
 	rm -rf .venv demo_output

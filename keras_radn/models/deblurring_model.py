@@ -56,6 +56,21 @@ class DeblurringModel(keras.Model):
             **self.architecture(),
         }
 
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        if config is not None:
+            config["optimizer_built"] = self.optimizer.built
+        return config
+
+    def compile_from_config(self, config):
+        # Keras would build the optimizer of a model that was saved before any
+        # training, and then warn that the file has no state for it.
+        config = dict(config)
+        if config.pop("optimizer_built", True):
+            super().compile_from_config(config)
+        else:
+            self.compile(**keras.saving.deserialize_keras_object(config))
+
     @classmethod
     def from_config(cls, config, custom_objects=None):
         # A functional model's own from_config returns a plain keras.Model.

@@ -149,6 +149,16 @@ def test_files_reload_in_a_fresh_process(tiny_radn, tmp_path, rng):
     subprocess.run([sys.executable, "-c", FRESH_PROCESS, tmp_path], check=True)
 
 
+def test_untrained_model_reloads_as_it_was_compiled(tiny_radn, tmp_path):
+    model = tiny_radn()
+    model.compile(keras.optimizers.SGD(0.5), "mse")
+    model.save(tmp_path / "model.keras")
+    reloaded = keras.models.load_model(tmp_path / "model.keras")
+    assert isinstance(reloaded.optimizer, keras.optimizers.SGD)
+    assert float(reloaded.optimizer.learning_rate) == 0.5
+    assert reloaded.loss == "mse"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -35,6 +35,8 @@ def config(stills_folder, pairs_folder):
     )
 
 
+# The log of an interrupted run is closed by the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.slow
 def test_a_resumed_run_equals_the_unbroken_one(config, tmp_path, monkeypatch):
     unbroken = train(config, tmp_path / "unbroken")
