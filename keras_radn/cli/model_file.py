@@ -1,6 +1,7 @@
 """The option `--model`, which several commands have."""
 
 import argparse
+import warnings
 from pathlib import Path
 
 import keras
@@ -29,7 +30,10 @@ def load_model(path: str | None) -> keras.Model:
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: there is no such model file.")
     try:
-        return keras.models.load_model(path, compile=False)
+        with warnings.catch_warnings():
+            # The state of the optimizer is of no use here.
+            warnings.filterwarnings("ignore", "Skipping variable loading")
+            return keras.models.load_model(path, compile=False)
     except Exception as error:  # zipfile, h5py and Keras raise many kinds
         reason = str(error).strip().split("\n")[0]
         raise ValueError(
