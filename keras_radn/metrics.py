@@ -9,7 +9,7 @@ class PSNR(keras.metrics.Mean):
     """Mean over images of the peak signal-to-noise ratio, in dB.
 
     Images are expected in [0, 1]; predictions are clipped to that range. For
-    images rounded to 8 bits see `keras_radn.training.evaluate`.
+    images rounded to 8 bits see `keras_radn.training.evaluate_pairs`.
 
     Args:
         name: name of the metric.
