@@ -46,10 +46,10 @@ class BlurStrength:
 class SyntheticBlur:
     """Motion-blurred patches made from a folder of sharp photographs.
 
-    The image during the exposure is a sequence of homographies along a smooth
-    random trajectory (camera shake), optionally with a piece of another
-    photograph in front of it on a trajectory of its own; the blurred image is
-    their average, the sharp one the middle instant.
+    The image during the exposure is a sequence of similarity transforms (shift,
+    rotation, zoom) along a smooth random trajectory, optionally with a piece of
+    another photograph in front of it on a trajectory of its own; the blurred
+    image is their average, the sharp one the middle instant.
 
     Args:
         root: a folder with sharp photographs.

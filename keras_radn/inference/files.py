@@ -45,9 +45,9 @@ def deblur_file(
             f"{target}: cannot be written: {target.parent} is no folder that "
             "can be written to."
         )
+    picture = open_picture(source)
     try:
-        result = deblur(open_picture(source), model, max_pixels)
-    except ValueError as error:
-        prefix = "" if str(error).startswith(str(source)) else f"{source}: "
-        raise ValueError(f"{prefix}{error}") from error
+        result = deblur(picture, model, max_pixels)
+    except ValueError as error:  # which does not know the file
+        raise ValueError(f"{source}: {error}") from error
     save_picture(result, target)

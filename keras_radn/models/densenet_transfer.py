@@ -18,6 +18,8 @@ import numpy as np
 _BLOCKS = ("conv2", "conv3", "conv4")
 _TRANSITIONS = ("pool2", "pool3", "pool4")
 _UNITS = (6, 12, 24)
+# Channels at the start of each block.
+_WIDTHS = (64, 128, 256)
 
 
 def load_densenet121(model: keras.Model, weights: str | os.PathLike) -> None:
@@ -107,12 +109,10 @@ def transfer_densenet121(model: keras.Model, densenet: keras.Model) -> None:
         for unit in range(block.units):
             unit_name = f"{name}_block{unit + 1}"
             if unit >= _UNITS[i]:
-                # The next block starts at half this block's final width.
-                first = (64, 128, 256)[i] + 32 * unit
-                unit_name = (
-                    f"{_BLOCKS[i + 1]}_block"
-                    f"{(first - (64, 128, 256)[i + 1]) // 32 + 1}"
-                )
+                # The next block's unit of the same input width.
+                width = _WIDTHS[i] + 32 * unit
+                same = (width - _WIDTHS[i + 1]) // 32 + 1
+                unit_name = f"{_BLOCKS[i + 1]}_block{same}"
             copy(block.bottleneck_norms[unit], f"{unit_name}_0_bn")
             copy(block.bottleneck_convs[unit], f"{unit_name}_1_conv")
             copy(block.growth_norms[unit], f"{unit_name}_1_bn")

@@ -73,9 +73,9 @@ def deformable_conv2d(
         raise ValueError(
             f'`padding` must be "same" or "valid". Received: {padding!r}'
         )
-    _check_rank("inputs", inputs, 4)
-    _check_rank("kernel", kernel, 4)
-    _check_rank("offset", offset, 4)
+    _check_rank("inputs", inputs)
+    _check_rank("kernel", kernel)
+    _check_rank("offset", offset)
     if inputs.shape[-1] is None or None in kernel.shape.as_list():
         raise ValueError(
             "The channels of `inputs` and the shape of `kernel` must be "
@@ -108,17 +108,17 @@ def deformable_conv2d(
     _check_map("offset", offset, inputs, geometry, 2 * samples)
     if mask is not None:
         mask = tf.convert_to_tensor(mask)
-        _check_rank("mask", mask, 4)
+        _check_rank("mask", mask)
         _check_map("mask", mask, inputs, geometry, samples)
     return gather.deformable_conv2d(
         inputs, kernel, offset, mask, geometry, groups, offset_groups
     )
 
 
-def _check_rank(name, tensor, rank):
-    if tensor.shape.rank != rank:
+def _check_rank(name, tensor):
+    if tensor.shape.rank != 4:
         raise ValueError(
-            f"`{name}` must have {rank} dimensions. "
+            f"`{name}` must have 4 dimensions. "
             f"Received: {name}.shape={tensor.shape}"
         )
 

@@ -8,6 +8,7 @@ first, a chunk of rows at a time, and multiplied by the kernel.
 
 import math
 
+import numpy as np
 import tensorflow as tf
 
 from keras_radn.ops.geometry import ConvGeometry
@@ -51,6 +52,7 @@ def _sampling_points(inputs, offset, geometry, offset_groups):
         tf.cast(offset, dtype),
         [batch, out_height, out_width, offset_groups, taps, 2],
     )
+    steps = np.divmod(np.arange(taps, dtype="int32"), geometry.kernel_size[1])
     points = []
     for axis, (size, out_size, pad) in enumerate(
         zip(
@@ -61,10 +63,7 @@ def _sampling_points(inputs, offset, geometry, offset_groups):
         )
     ):
         start = tf.range(out_size) * geometry.strides[axis] - pad
-        step = tf.range(geometry.kernel_size[axis])
-        step = tf.repeat(step, 1 if axis else geometry.kernel_size[1])
-        step = tf.tile(step, [geometry.kernel_size[0] if axis else 1])
-        grid = start[:, tf.newaxis] + step * geometry.dilation_rate[axis]
+        grid = start[:, tf.newaxis] + steps[axis] * geometry.dilation_rate[axis]
         grid = tf.reshape(
             tf.cast(grid, dtype),
             [1, out_size, 1, taps] if axis else [out_size, 1, 1, taps],

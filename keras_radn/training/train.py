@@ -5,9 +5,8 @@ import keras
 import tensorflow as tf
 
 from keras_radn.datasets import ImagePairs, SyntheticBlur, patch_dataset
-from keras_radn.losses import Charbonnier
-from keras_radn.metrics import PSNR
 from keras_radn.models import RADN
+from keras_radn.models.deblurring_model import paper_recipe
 from keras_radn.models.packaged_weights import write_weights
 from keras_radn.training.config import TrainingConfig
 
@@ -31,7 +30,9 @@ def train(config: TrainingConfig, output: str | os.PathLike) -> RADN:
 
     Raises:
         FileNotFoundError: if a folder of the configuration is missing.
-        ValueError: if the images do not fit, or the loss is not finite.
+        ValueError: if the preset is unknown or its arguments do not fit.
+        tf.errors.OpError: if an image that is met on the way is unreadable or
+            smaller than the patches.
     """
     output = Path(output)
     sources, shares = _sources(config)
@@ -94,13 +95,10 @@ def _new_model(config):
         warmup_target=config.learning_rate,
         warmup_steps=config.warmup_steps,
     )
-    model.compile(
-        optimizer=keras.optimizers.Adam(
-            schedule, global_clipnorm=config.clip_norm
-        ),
-        loss=Charbonnier(),
-        metrics=[PSNR()],
+    optimizer = keras.optimizers.Adam(
+        schedule, global_clipnorm=config.clip_norm
     )
+    model.compile(**{**paper_recipe(), "optimizer": optimizer})
     return model
 
 
@@ -131,13 +129,11 @@ class _Checkpoint(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         step = int(self.model.optimizer.iterations)
-        if step % self.config.checkpoint_steps == 0:
+        last = step >= self.config.steps
+        if last or step % self.config.checkpoint_steps == 0:
             self._save()
-        if step >= self.config.steps:
+        if last:
             self.model.stop_training = True
-
-    def on_train_end(self, logs=None):
-        self._save()
 
     def _save(self):
         partial = self.path.with_name("partial.keras")
