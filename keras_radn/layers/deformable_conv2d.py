@@ -3,7 +3,7 @@ import math
 import keras
 from keras import ops
 
-from keras_radn.ops import deformable_conv2d
+from keras_radn.ops import deformable_conv2d, library
 from keras_radn.ops.geometry import ConvGeometry, standardize_pair
 
 
@@ -33,6 +33,9 @@ class DeformableConv2D(keras.layers.Layer):
         use_bias: whether a bias is added.
         kernel_initializer: initializer of the kernel.
         bias_initializer: initializer of the bias.
+        implementation: `"auto"`, `"native"` or `"gather"`; see
+            `keras_radn.ops.deformable_conv2d`. It may be changed at any time
+            before the layer is traced.
         **kwargs: arguments of `keras.layers.Layer`.
 
     Input shape: `(batch, height, width, channels)`.
@@ -61,9 +64,11 @@ class DeformableConv2D(keras.layers.Layer):
         use_bias: bool = True,
         kernel_initializer="glorot_uniform",
         bias_initializer="zeros",
+        implementation: str = "auto",
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.implementation = implementation
         self.filters = filters
         self.kernel_size = standardize_pair("kernel_size", kernel_size)
         self.strides = standardize_pair("strides", strides)
@@ -91,6 +96,25 @@ class DeformableConv2D(keras.layers.Layer):
             kernel_initializer="zeros",
             dtype=self.dtype_policy,
             name="offset_conv",
+        )
+
+    @property
+    def implementation(self) -> str:
+        """`"auto"`, `"native"` or `"gather"`."""
+        return self._implementation
+
+    @implementation.setter
+    def implementation(self, value: str):
+        if value not in library.IMPLEMENTATIONS:
+            raise ValueError(
+                "`implementation` must be one of "
+                f"{library.IMPLEMENTATIONS}. Received: {value!r}"
+            )
+        self._implementation = value
+        # Keras turns XLA on by itself where it can (on GPUs). A model saved
+        # as native must load where the library is missing.
+        self.supports_jit = value == "gather" or (
+            library.choose("auto") == "gather"
         )
 
     def build(self, input_shape):
@@ -144,6 +168,7 @@ class DeformableConv2D(keras.layers.Layer):
             padding=self.padding,
             dilation_rate=self.dilation_rate,
             offset_groups=self.offset_groups,
+            implementation=self.implementation,
         )
         if self.use_bias:
             outputs = outputs + ops.cast(self.bias, outputs.dtype)
@@ -178,4 +203,5 @@ class DeformableConv2D(keras.layers.Layer):
             "bias_initializer": keras.initializers.serialize(
                 self.bias_initializer
             ),
+            "implementation": self.implementation,
         }

@@ -4,7 +4,7 @@ import math
 
 import tensorflow as tf
 
-from keras_radn.ops import gather
+from keras_radn.ops import gather, library, native
 from keras_radn.ops.geometry import ConvGeometry, standardize_pair
 
 
@@ -17,6 +17,7 @@ def deformable_conv2d(
     padding: str = "same",
     dilation_rate: int | tuple[int, int] = 1,
     offset_groups: int = 1,
+    implementation: str = "auto",
 ) -> tf.Tensor:
     """2D convolution whose sampling points are moved by an offset map.
 
@@ -33,6 +34,7 @@ def deformable_conv2d(
 
     Differentiable with respect to `inputs`, `kernel`, `offset` and `mask`.
     Runs eagerly, in a `tf.function` (unknown sizes included) and under XLA.
+    On the CPU the result does not depend on the number of threads.
 
     Args:
         inputs: `(batch, height, width, channels)`, float16, bfloat16, float32
@@ -44,20 +46,27 @@ def deformable_conv2d(
             with `taps = kernel_height * kernel_width`, in pixels of the
             input. Per offset group and tap (row-major) one pair `(dy, dx)`,
             as in torchvision and ONNX `DeformConv`. Any floating dtype;
-            coordinates are computed in float32 at least.
+            coordinates are computed in float64 for inputs of that dtype, else
+            in float32.
         mask: optional, `(batch, out_height, out_width, offset_groups * taps)`.
         strides: positive integer or pair `(vertical, horizontal)`.
         padding: `"same"` or `"valid"`, as in `keras.layers.Conv2D`.
         dilation_rate: positive integer or pair `(vertical, horizontal)`.
         offset_groups: number of groups of input channels that share offsets;
             divides `channels`.
+        implementation: `"native"` (the compiled library), `"gather"`
+            (TensorFlow's own ops: slower, for XLA, export and second
+            derivatives) or `"auto"`: native if the library loads and XLA does
+            not compile the graph. The environment variable
+            `KERAS_RADN_IMPLEMENTATION` comes before it.
 
     Returns:
         `(batch, out_height, out_width, filters)`, in the dtype of `inputs`.
 
     Raises:
         ValueError: if an argument is out of range or the shapes do not fit
-            together.
+            together, or if `"native"` is asked for under XLA.
+        ImportError: if `"native"` is asked for and the library does not load.
     """
     inputs = tf.convert_to_tensor(inputs)
     if not inputs.dtype.is_floating:
@@ -110,7 +119,9 @@ def deformable_conv2d(
         mask = tf.convert_to_tensor(mask)
         _check_rank("mask", mask)
         _check_map("mask", mask, inputs, geometry, samples)
-    return gather.deformable_conv2d(
+    chosen = library.choose(implementation)
+    module = native if chosen == "native" else gather
+    return module.deformable_conv2d(
         inputs, kernel, offset, mask, geometry, groups, offset_groups
     )
 

@@ -83,3 +83,12 @@ def standardize_pair(name: str, value: Any) -> tuple[int, int]:
             f"Received: {value!r}"
         )
     return int(pair[0]), int(pair[1])
+
+
+def shape_of(tensor: tf.Tensor) -> list:
+    """Sizes as integers where they are known, else as scalar tensors."""
+    dynamic = tf.shape(tensor)
+    return [
+        dynamic[i] if size is None else size
+        for i, size in enumerate(tensor.shape)
+    ]

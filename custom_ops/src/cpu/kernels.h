@@ -1,0 +1,100 @@
+// The CPU kernels, one table per instruction set. The arithmetic is in
+// kernels.cc, which is compiled once for each.
+
+#ifndef KERAS_RADN_CPU_KERNELS_H_
+#define KERAS_RADN_CPU_KERNELS_H_
+
+#include <cstdint>
+
+#include "sampling.h"
+
+namespace keras_radn {
+
+// Bit patterns; the kernels know nothing of Eigen's types.
+struct Half {
+  uint16_t bits;
+};
+struct Bfloat16 {
+  uint16_t bits;
+};
+
+// What coordinates and sums are computed in.
+template <typename T>
+struct Wide {
+  using Type = float;
+};
+template <>
+struct Wide<double> {
+  using Type = double;
+};
+
+// Part of the gradient of the map that one task owns: the channels of one slot
+// (see Slots) in the rows [begin, end) of one image. `sums` points at the
+// first channel of the slot in row `begin`.
+template <typename T>
+struct Band {
+  using C = typename Wide<T>::Type;
+  int64_t image, slot, begin, end;
+  C* sums;
+  int64_t pixel_stride, row_stride;
+};
+
+// A row of the output touches the rows [first, last] of the map.
+struct Extent {
+  int64_t first, last;
+};
+
+// Samples that add to the same channels of the map share a slot.
+struct Slots {
+  int64_t count, samples;
+
+  Slots(const Geometry& g, const Layout& layout)
+      : count(layout.map_tap == 0 ? g.offset_groups : g.samples()),
+        samples(layout.map_tap == 0 ? g.taps() : 1) {}
+  int64_t channel(const Geometry& g, const Layout& layout, int64_t slot) const {
+    return samples == 1 ? slot / g.taps() * layout.map_group +
+                              slot % g.taps() * layout.map_tap
+                        : slot * layout.map_group;
+  }
+};
+
+// Every function computes the rows [begin, end) of its output; `mask` may be
+// null. The result of a row does not depend on what else is in the range, so
+// that any division among threads gives the same bits.
+template <typename T>
+struct Kernels {
+  using C = typename Wide<T>::Type;
+
+  void (*sum)(const Geometry&, const Layout&, const T* map, const C* offset,
+              const C* mask, T* outputs, int64_t begin, int64_t end,
+              void* scratch);
+  void (*columns)(const Geometry&, const Layout&, const T* map, const C* offset,
+                  const C* mask, T* outputs, int64_t begin, int64_t end,
+                  void* scratch);
+  void (*coordinate_gradient)(const Geometry&, const Layout&, const T* gradient,
+                              const T* map, const C* offset, const C* mask,
+                              C* offset_gradient, C* mask_gradient,
+                              int64_t begin, int64_t end, void* scratch);
+  void (*extents)(const Geometry&, const Layout&, const C* offset,
+                  Extent* extents, int64_t begin, int64_t end, void* scratch);
+  // Adds to the band, in the order of the output's rows.
+  void (*map_gradient)(const Geometry&, const Layout&, const T* gradient,
+                       const C* offset, const C* mask, const Extent* extents,
+                       const Band<T>& band, void* scratch);
+  void (*narrow)(const C* values, T* outputs, int64_t count);
+};
+
+// Size of `scratch`, in bytes.
+int64_t ScratchBytes(const Geometry& geometry);
+
+// The fastest kernels that this processor can run, or those named by the
+// environment variable KERAS_RADN_CPU (avx512, avx2 or portable).
+template <typename T>
+const Kernels<T>& BestKernels();
+
+// "avx512", "avx2" or "portable": which those are.
+const char* BestInstructionSet();
+
+}  // namespace keras_radn
+
+#endif  // KERAS_RADN_CPU_KERNELS_H_

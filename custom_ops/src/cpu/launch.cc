@@ -1,0 +1,212 @@
+// Divides the work among TensorFlow's threads.
+
+#include <cstring>
+
+#include "cpu/kernels.h"
+#include "deformable_kernels.h"
+
+namespace keras_radn {
+namespace {
+
+using tensorflow::OpKernelContext;
+using CpuDevice = Eigen::ThreadPoolDevice;
+
+// The kernels' own names of TensorFlow's types.
+template <typename T>
+struct BitsOf {
+  using Type = T;
+};
+template <>
+struct BitsOf<Eigen::half> {
+  using Type = Half;
+};
+template <>
+struct BitsOf<Eigen::bfloat16> {
+  using Type = Bfloat16;
+};
+
+template <typename T>
+const auto* Bits(const T* data) {
+  return reinterpret_cast<const typename BitsOf<T>::Type*>(data);
+}
+template <typename T>
+auto* Bits(T* data) {
+  return reinterpret_cast<typename BitsOf<T>::Type*>(data);
+}
+
+// Calls work(begin, end, scratch) for ranges of [0, total).
+template <typename Work>
+void Parallel(OpKernelContext* context, const Geometry& geometry, int64_t total,
+              int64_t nanoseconds_each, const Work& work) {
+  using tensorflow::thread::ThreadPool;
+  ThreadPool* workers =
+      context->device()->tensorflow_cpu_worker_threads()->workers;
+  workers->ParallelFor(total,
+                       ThreadPool::SchedulingParams::Adaptive(nanoseconds_each),
+                       [&](int64_t begin, int64_t end) {
+                         std::vector<char> scratch(ScratchBytes(geometry));
+                         work(begin, end, scratch.data());
+                       });
+}
+
+int64_t RowCost(const Geometry& g, const Layout& layout) {
+  return g.out_width * g.samples() * (10 + layout.depth / 4);
+}
+
+template <typename T>
+void MapGradient(OpKernelContext* context, const Geometry& g,
+                 const Layout& layout, const T* gradient,
+                 const typename CoordOf<T>::Type* offset,
+                 const typename CoordOf<T>::Type* mask,
+                 typename CoordOf<T>::Type* sums, T* narrow_sums) {
+  using C = typename CoordOf<T>::Type;
+  using B = typename BitsOf<T>::Type;
+  const Kernels<B>& kernels = BestKernels<B>();
+  const Slots slots(g, layout);
+
+  std::vector<Extent> extents(g.rows);
+  Parallel(context, g, g.rows, g.out_width * g.samples() * 5,
+           [&](int64_t begin, int64_t end, void* scratch) {
+             kernels.extents(g, layout, offset, extents.data(), begin, end,
+                             scratch);
+           });
+
+  // A task owns the channels of a slot in a band of rows: nobody else adds
+  // there. Rows of the output that touch several bands are visited several
+  // times, so bands are as high as the number of threads permits.
+  const int64_t threads =
+      context->device()->tensorflow_cpu_worker_threads()->num_threads;
+  const int64_t images_slots = g.batch * slots.count;
+  const int64_t wanted = std::max<int64_t>(1, 4 * threads / images_slots);
+  const int64_t band_rows = std::max<int64_t>(std::min<int64_t>(4, g.height),
+                                              (g.height + wanted - 1) / wanted);
+  const int64_t bands = (g.height + band_rows - 1) / band_rows;
+  const int64_t cost =
+      g.out_height * g.out_width * slots.samples * (10 + layout.depth) / bands +
+      1;
+  Parallel(
+      context, g, images_slots * bands, cost,
+      [&](int64_t begin, int64_t end, void* scratch) {
+        std::vector<C> wide;  // sums of types that are too narrow for them
+        for (int64_t task = begin; task < end; ++task) {
+          Band<B> band;
+          band.image = task / bands / slots.count;
+          band.slot = task / bands % slots.count;
+          band.begin = task % bands * band_rows;
+          band.end = std::min(g.height, band.begin + band_rows);
+          const int64_t channel = slots.channel(g, layout, band.slot);
+          const int64_t first_pixel =
+              (band.image * g.height + band.begin) * g.width;
+          const int64_t pixels = (band.end - band.begin) * g.width;
+          if (sums != nullptr) {
+            band.sums = sums + first_pixel * layout.map_pixel + channel;
+            band.pixel_stride = layout.map_pixel;
+          } else {
+            wide.assign(pixels * layout.depth, C(0));
+            band.sums = wide.data();
+            band.pixel_stride = layout.depth;
+          }
+          band.row_stride = g.width * band.pixel_stride;
+          kernels.map_gradient(g, layout, Bits(gradient), offset, mask,
+                               extents.data(), band, scratch);
+          if (sums == nullptr) {
+            T* out = narrow_sums + first_pixel * layout.map_pixel + channel;
+            for (int64_t i = 0; i < pixels; ++i) {
+              kernels.narrow(wide.data() + i * layout.depth,
+                             Bits(out + i * layout.map_pixel), layout.depth);
+            }
+          }
+        }
+      });
+}
+
+template <typename T>
+void CoordinateGradient(OpKernelContext* context, const Geometry& g,
+                        const Layout& layout, const T* gradient, const T* map,
+                        const typename CoordOf<T>::Type* offset,
+                        const typename CoordOf<T>::Type* mask,
+                        typename CoordOf<T>::Type* offset_gradient,
+                        typename CoordOf<T>::Type* mask_gradient) {
+  const auto& kernels = BestKernels<typename BitsOf<T>::Type>();
+  Parallel(context, g, g.rows, 2 * RowCost(g, layout),
+           [&](int64_t begin, int64_t end, void* scratch) {
+             kernels.coordinate_gradient(g, layout, Bits(gradient), Bits(map),
+                                         offset, mask, offset_gradient,
+                                         mask_gradient, begin, end, scratch);
+           });
+}
+
+}  // namespace
+
+template <typename T>
+struct Launch<CpuDevice, T> {
+  using C = typename CoordOf<T>::Type;
+
+  static void Sum(OpKernelContext* context, const Geometry& g,
+                  const Layout& layout, const T* map, const C* offset,
+                  const C* mask, T* outputs) {
+    const auto& kernels = BestKernels<typename BitsOf<T>::Type>();
+    Parallel(context, g, g.rows, RowCost(g, layout),
+             [&](int64_t begin, int64_t end, void* scratch) {
+               kernels.sum(g, layout, Bits(map), offset, mask, Bits(outputs),
+                           begin, end, scratch);
+             });
+  }
+
+  static void Columns(OpKernelContext* context, const Geometry& g,
+                      const Layout& layout, const T* map, const C* offset,
+                      const C* mask, T* outputs) {
+    const auto& kernels = BestKernels<typename BitsOf<T>::Type>();
+    Parallel(context, g, g.rows, RowCost(g, layout),
+             [&](int64_t begin, int64_t end, void* scratch) {
+               kernels.columns(g, layout, Bits(map), offset, mask,
+                               Bits(outputs), begin, end, scratch);
+             });
+  }
+
+  static void SumGradient(OpKernelContext* context, const Geometry& g,
+                          const Layout& layout, const T* gradient, const T* map,
+                          const C* offset, const C* mask, T* map_gradient,
+                          C* offset_gradient, C* mask_gradient) {
+    CoordinateGradient(context, g, layout, gradient, map, offset, mask,
+                       offset_gradient, mask_gradient);
+    if constexpr (std::is_same_v<T, C>) {
+      const int64_t pixels = g.batch * g.height * g.width;
+      Zero(context, map_gradient, pixels * layout.map_pixel * sizeof(T));
+      MapGradient<T>(context, g, layout, gradient, offset, mask, map_gradient,
+                     nullptr);
+    } else {
+      MapGradient<T>(context, g, layout, gradient, offset, mask, nullptr,
+                     map_gradient);
+    }
+  }
+
+  static void ColumnsGradient(OpKernelContext* context, const Geometry& g,
+                              const Layout& layout, const T* gradient,
+                              const T* map, const C* offset, const C* mask,
+                              C* map_gradient, C* offset_gradient,
+                              C* mask_gradient) {
+    CoordinateGradient(context, g, layout, gradient, map, offset, mask,
+                       offset_gradient, mask_gradient);
+    MapGradient<T>(context, g, layout, gradient, offset, mask, map_gradient,
+                   nullptr);
+  }
+
+  static void Zero(OpKernelContext*, void* memory, int64_t bytes) {
+    std::memset(memory, 0, bytes);
+  }
+
+  static void Copy(OpKernelContext*, const void* from, void* to,
+                   int64_t bytes) {
+    std::memcpy(to, from, bytes);
+  }
+};
+
+#define REGISTER(T) KERAS_RADN_REGISTER(tensorflow::DEVICE_CPU, CpuDevice, T)
+REGISTER(float);
+REGISTER(double);
+REGISTER(Eigen::half);
+REGISTER(Eigen::bfloat16);
+#undef REGISTER
+
+}  // namespace keras_radn

@@ -1,0 +1,172 @@
+"""Finds and loads the compiled library, once, when it is first needed."""
+
+import ctypes
+import functools
+import hashlib
+import importlib.metadata
+import os
+import threading
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import tensorflow as tf
+from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
+
+IMPLEMENTATIONS = ("auto", "native", "gather")
+VARIABLE = "KERAS_RADN_IMPLEMENTATION"
+_PREFIX = "libdeformable_tf"
+_CURE = (
+    f"`keras-radn build-ops` builds it anew; {VARIABLE}=gather goes on "
+    "without it and without this message."
+)
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Library:
+    """State of the compiled library.
+
+    Attributes:
+        ops: the module of its ops, or `None` if it is not loaded.
+        path: the file, or `None` if there is none.
+        problem: why it is not loaded, as a part of a sentence, or `None`.
+    """
+
+    ops: ModuleType | None = None
+    path: Path | None = None
+    problem: str | None = None
+
+    @property
+    def instruction_set(self) -> str | None:
+        """Of the CPU kernels in use: `"avx512"`, `"avx2"` or `"portable"`."""
+        if self.ops is None:
+            return None
+        function = ctypes.CDLL(str(self.path)).keras_radn_instruction_set
+        function.restype = ctypes.c_char_p
+        return function().decode()
+
+
+def load() -> Library:
+    """Loads the library at the first call and tells how it went."""
+    with _lock:
+        return _load()
+
+
+def choose(implementation: str = "auto") -> str:
+    """Which implementation a call will use.
+
+    Args:
+        implementation: `"auto"`, `"native"` or `"gather"`. The environment
+            variable `KERAS_RADN_IMPLEMENTATION` comes before it.
+
+    Returns:
+        `"native"` or `"gather"`. `"auto"` becomes `"native"` if the library
+        loads and the graph that is being built is not for XLA; a library that
+        does not load gives a warning, once.
+
+    Raises:
+        ImportError: if `"native"` is asked for and the library does not load.
+        ValueError: if the name is not known, or if `"native"` is asked for in
+            a graph that XLA compiles.
+    """
+    source = "implementation"
+    if os.environ.get(VARIABLE):
+        source, implementation = VARIABLE, os.environ[VARIABLE]
+    if implementation not in IMPLEMENTATIONS:
+        raise ValueError(
+            f"`{source}` must be one of {IMPLEMENTATIONS}. "
+            f"Received: {implementation!r}"
+        )
+    if implementation == "gather":
+        return "gather"
+    in_xla = not tf.executing_eagerly() and GraphOrParentsInXlaContext(
+        tf.compat.v1.get_default_graph()
+    )
+    if in_xla and implementation == "auto":
+        return "gather"
+    if in_xla:
+        raise ValueError(
+            "XLA cannot compile the native deformable convolution. Use "
+            'implementation="auto" or "gather", or compile the model with '
+            f"jit_compile=False. Received: {source}='native'"
+        )
+    library = load()
+    if library.ops is not None:
+        return "native"
+    message = f"The compiled deformable convolution {library.problem}. {_CURE}"
+    if implementation == "native":
+        raise ImportError(message)
+    _warn(message)
+    return "gather"
+
+
+def name(tensorflow_version: str) -> str:
+    """Name of the library's file for a version of TensorFlow."""
+    minor = ".".join(tensorflow_version.split(".")[:2])
+    return f"{_PREFIX}{minor}.so"
+
+
+def folder() -> Path:
+    """Where the library belongs: beside this file, where it is installed.
+
+    An editable installation has the library in site-packages and this file in
+    the source tree.
+    """
+    here = Path(__file__).parent
+    try:
+        distribution = importlib.metadata.distribution("keras-radn")
+    except importlib.metadata.PackageNotFoundError:
+        return here
+    installed = Path(str(distribution.locate_file("keras_radn/ops")))
+    return installed if installed.is_dir() else here
+
+
+@functools.cache
+def _load():
+    path = folder() / name(tf.__version__)
+    problem = _problem_of_file(path)
+    if problem is None:
+        try:
+            return Library(tf.load_op_library(str(path)), path)
+        except (tf.errors.OpError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            problem = (
+                "does not fit this machine or this build of TensorFlow "
+                f"{tf.__version__} ({reason})"
+            )
+    return Library(None, path if path.exists() else None, problem)
+
+
+def _problem_of_file(path):
+    if not path.exists():
+        others = sorted(path.parent.glob(f"{_PREFIX}*.so"))
+        if not others:
+            return (
+                f"was not built (there is no {path}); the package was "
+                "probably installed without a C++ compiler"
+            )
+        versions = [f.stem.removeprefix(_PREFIX) for f in others]
+        return (
+            f"was built for TensorFlow {', '.join(versions)}, and this is "
+            f"TensorFlow {tf.__version__}"
+        )
+    # A damaged library could crash the process when it is loaded.
+    try:
+        digest = checksum_file(path).read_text().split()[0]
+    except (OSError, IndexError, UnicodeDecodeError):
+        return f"has no readable checksum beside it ({checksum_file(path)})"
+    if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        return f"is damaged (the SHA-256 of {path} is not what was built)"
+    return None
+
+
+def checksum_file(path: Path) -> Path:
+    """Where the SHA-256 of the library is kept."""
+    return path.with_name(path.name + ".sha256")
+
+
+@functools.cache
+def _warn(message):
+    warnings.warn(message, stacklevel=4)

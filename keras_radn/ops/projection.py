@@ -1,0 +1,93 @@
+"""The dense part of a deformable convolution, done by matrix products.
+
+Bilinear sampling is linear, so it commutes with a 1x1 convolution. With fewer
+filters than channels the input is first projected on the kernel's taps and
+the narrow result is sampled; otherwise all channels are sampled first (to
+columns, a chunk of rows at a time) and then multiplied by the kernel.
+"""
+
+import math
+
+import tensorflow as tf
+
+from keras_radn.ops.geometry import shape_of
+
+
+def projects(
+    inputs: tf.Tensor, kernel: tf.Tensor, groups: int, offset_groups: int
+) -> bool:
+    """Whether to project first."""
+    # With several groups of both kinds a projection would be mostly zeros.
+    return kernel.shape[-1] * offset_groups < inputs.shape[-1] and (
+        groups == 1 or offset_groups == 1
+    )
+
+
+def project(
+    inputs: tf.Tensor, kernel: tf.Tensor, groups: int, offset_groups: int
+) -> tf.Tensor:
+    """Products of each pixel with each tap of the kernel.
+
+    Args:
+        inputs: `(batch, height, width, channels)`.
+        kernel: `(kernel_height, kernel_width, channels // groups, filters)`.
+        groups: of the convolution; 1 if there are several offset groups.
+        offset_groups: groups of channels that are sampled together.
+
+    Returns:
+        `(batch, height, width, offset_groups * taps * filters)`.
+    """
+    batch, height, width, channels = shape_of(inputs)
+    taps, filters = math.prod(kernel.shape[:2]), kernel.shape[-1]
+    depth = offset_groups * taps * filters
+    flat = tf.reshape(inputs, [-1, channels])
+    if groups == 1:
+        weights = tf.reshape(
+            kernel, [taps, offset_groups, channels // offset_groups, filters]
+        )
+        weights = tf.reshape(
+            tf.transpose(weights, [1, 2, 0, 3]),
+            [offset_groups, channels // offset_groups, taps * filters],
+        )
+        parts = [
+            tf.matmul(part, weights[group])
+            for group, part in enumerate(tf.split(flat, offset_groups, axis=1))
+        ]
+        projected = parts[0] if offset_groups == 1 else tf.stack(parts, axis=1)
+    else:
+        projected = tf.einsum(
+            "ngc,pcgo->npgo",
+            tf.reshape(flat, [-1, groups, channels // groups]),
+            tf.reshape(
+                kernel, [taps, channels // groups, groups, filters // groups]
+            ),
+        )
+    return tf.reshape(projected, [batch, height, width, depth])
+
+
+def multiply(columns: tf.Tensor, kernel: tf.Tensor, groups: int) -> tf.Tensor:
+    """Products of columns with the kernel.
+
+    Args:
+        columns: `(positions, taps * channels)`.
+        kernel: `(kernel_height, kernel_width, channels // groups, filters)`.
+        groups: of the convolution.
+
+    Returns:
+        `(positions, filters)`.
+    """
+    taps, filters = math.prod(kernel.shape[:2]), kernel.shape[-1]
+    if groups == 1:
+        return tf.matmul(columns, tf.reshape(kernel, [-1, filters]))
+    depth = kernel.shape[2]
+    rows = tf.einsum(
+        "npgc,pcgo->ngo",
+        tf.reshape(columns, [-1, taps, groups, depth]),
+        tf.reshape(kernel, [taps, depth, groups, filters // groups]),
+    )
+    return tf.reshape(rows, [-1, filters])
+
+
+def coordinate_dtype(inputs: tf.Tensor) -> tf.DType:
+    """What coordinates, masks and sums are computed in."""
+    return tf.float64 if inputs.dtype == tf.float64 else tf.float32
