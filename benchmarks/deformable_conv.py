@@ -1,22 +1,30 @@
 """Time of the deformable convolution beside a plain one, and its memory.
 
-    python benchmarks/deformable_conv.py
+    python benchmarks/deformable_conv.py [--sampling | --scaling]
 
 Offsets are random, of 2 pixels. Ratios are to a plain 3x3 convolution of the
-same shape and dtype, measured in the same run. The peak of memory is measured
-in a process of its own: what one call frees, the next would take unseen.
+same shape and dtype; all that a row compares is measured in turns. The peak of
+memory is measured in a process of its own: what one call frees, the next would
+take unseen. `--sampling` leaves out the matrix product that both
+implementations have in common, `--scaling` prints the time per pixel over
+sizes of the image.
 """
 
+import argparse
+import functools
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import numpy as np
 import tensorflow as tf
 from measure import median_seconds, peak_megabytes
 
-from keras_radn.ops import deformable_conv2d
+from keras_radn.ops import deformable_conv2d, library
+from keras_radn.ops import gather as gather_module
+from keras_radn.ops.geometry import ConvGeometry
 
 CASES = [
     # height, width, channels, filters
@@ -24,12 +32,34 @@ CASES = [
     (45, 80, 512, 32),
     (180, 320, 64, 64),
 ]
+SIZES = [(90, 160), (180, 320), (360, 640), (720, 1280)]
+
+native = functools.partial(deformable_conv2d, implementation="native")
+gather = functools.partial(deformable_conv2d, implementation="gather")
 
 
 def main() -> None:
+    """Prints what is asked for."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--sampling", action="store_true")
+    parser.add_argument("--scaling", action="store_true")
+    options = parser.parse_args()
+    if options.sampling:
+        print_sampling()
+    elif options.scaling:
+        print_scaling()
+    else:
+        print_cases()
+
+
+def print_cases() -> None:
     """Prints a row per case, dtype and direction."""
-    print("| case | dtype | direction | ms | ratio | peak MB |")
-    print("|---|---|---|---:|---:|---:|")
+    print(f"CPU kernels: {library.load().instruction_set}\n")
+    print(
+        "| case | dtype | direction | plain ms | native ms | native / plain "
+        "| gather / native | native peak MB |"
+    )
+    print("|---|---|---|---:|---:|---:|---:|---:|")
     fresh = ProcessPoolExecutor(
         1, multiprocessing.get_context("spawn"), max_tasks_per_child=1
     )
@@ -46,15 +76,85 @@ def print_row(
 ) -> None:
     """Measures the times of a case and prints its row."""
     tensors = arguments(case, dtype)
-    seconds = median_seconds(compiled(deformable_conv2d, tensors, backward))
-    plain = median_seconds(compiled(plain_conv2d, tensors, backward))
+    times = median_seconds(
+        *(
+            compiled(op, tensors, backward)
+            for op in (plain_conv2d, native, gather)
+        )
+    )
     height, width, channels, filters = case
     print(
         f"| {height}x{width}, {channels} to {filters} | {dtype} | "
         f"{'forward + backward' if backward else 'forward'} | "
-        f"{1000 * seconds:.1f} | {seconds / plain:.1f} | {peak:.0f} |",
+        f"{1000 * times[0]:.1f} | {1000 * times[1]:.1f} | "
+        f"{times[1] / times[0]:.2f} | {times[2] / times[1]:.1f} | {peak:.0f} |",
         flush=True,
     )
+
+
+def print_sampling() -> None:
+    """Prints the time of sampling a projection of 9 taps of 32 filters."""
+    print("| case | dtype | direction | native ms | gather / native |")
+    print("|---|---|---|---:|---:|")
+    height, width, _, filters = CASES[0]
+    for dtype in ("float32", "bfloat16"):
+        inputs, _, offset = arguments((height, width, 9 * filters, 1), dtype)
+
+        def by_library(projected, offset):
+            return library.load().ops.keras_radn_deformable_sum(
+                projected,
+                tf.cast(offset, "float32"),
+                [],
+                kernel_size=[3, 3],
+                strides=[1, 1],
+                dilations=[1, 1],
+                padding="SAME",
+                offset_groups=1,
+            )
+
+        def by_gather(projected, offset):
+            points = gather_module.sampling_points(
+                projected,
+                offset,
+                ConvGeometry((3, 3), (1, 1), "same", (1, 1)),
+                1,
+            )
+            return gather_module.sample_projected(projected, points, filters)
+
+        for backward in (False, True):
+            times = median_seconds(
+                *(
+                    compiled(op, [inputs, offset], backward)
+                    for op in (by_library, by_gather)
+                )
+            )
+            print(
+                f"| {height}x{width}, 9 taps of {filters} | {dtype} | "
+                f"{'forward + backward' if backward else 'forward'} | "
+                f"{1000 * times[0]:.1f} | {times[1] / times[0]:.1f} |",
+                flush=True,
+            )
+
+
+def print_scaling() -> None:
+    """Prints the native op's time per pixel over sizes of the image."""
+    print("| size | dtype | ns per pixel | to that of the first |")
+    print("|---|---|---:|---:|")
+    for dtype in ("float32", "bfloat16"):
+        runs = [
+            compiled(native, arguments((*size, 256, 32), dtype), False)
+            for size in SIZES
+        ]
+        times = median_seconds(*runs)
+        each = [
+            1e9 * seconds / (height * width)
+            for seconds, (height, width) in zip(times, SIZES, strict=True)
+        ]
+        for (height, width), nanoseconds in zip(SIZES, each, strict=True):
+            print(
+                f"| {height}x{width}, 256 to 32 | {dtype} | {nanoseconds:.0f} "
+                f"| {nanoseconds / each[0]:.2f} |"
+            )
 
 
 def peak_of(case: tuple[int, ...], dtype: str, backward: bool) -> float:
@@ -62,15 +162,18 @@ def peak_of(case: tuple[int, ...], dtype: str, backward: bool) -> float:
     tensors = arguments(case, dtype)
     inputs, kernel, offset = tensors
     small = [inputs[:, :8, :8], kernel, offset[:, :8, :8]]
-    compiled(deformable_conv2d, small, backward)()
-    return peak_megabytes(compiled(deformable_conv2d, tensors, backward))
+    compiled(native, small, backward)()
+    return peak_megabytes(compiled(native, tensors, backward))
 
 
 def arguments(case: tuple[int, ...], dtype: str) -> list[tf.Tensor]:
     """Random inputs, kernel, and offsets of 2 pixels."""
     height, width, channels, filters = case
+    # NumPy's, for TensorFlow's generators leave freed memory behind that the
+    # next call takes unseen.
+    rng = np.random.default_rng(0)
     inputs, kernel, offset = (
-        tf.cast(tf.random.normal(shape), dtype)
+        tf.constant(rng.standard_normal(shape, "float32"), dtype)
         for shape in (
             [1, height, width, channels],
             [3, 3, channels, filters],

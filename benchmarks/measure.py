@@ -5,15 +5,18 @@ import time
 from collections.abc import Callable
 
 
-def median_seconds(run: Callable[[], object], repetitions: int = 7) -> float:
-    """Median time of a call, after two calls to warm up."""
-    times = []
+def median_seconds(
+    *runs: Callable[[], object], repetitions: int = 9
+) -> list[float]:
+    """Median time of each call, in turns, after two calls to warm up."""
+    times = [[] for _ in runs]
     for i in range(repetitions + 2):
-        start = time.perf_counter()
-        run()
-        if i >= 2:
-            times.append(time.perf_counter() - start)
-    return statistics.median(times)
+        for run, seconds in zip(runs, times, strict=True):
+            start = time.perf_counter()
+            run()
+            if i >= 2:
+                seconds.append(time.perf_counter() - start)
+    return [statistics.median(seconds) for seconds in times]
 
 
 def peak_megabytes(run: Callable[[], object]) -> float:

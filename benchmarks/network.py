@@ -39,10 +39,12 @@ def main() -> None:
         model.predict_on_batch(small[:, :size])
     image = np.random.default_rng(0).random((1, height, width, 3), "float32")
     peak = peak_megabytes(lambda: model.predict_on_batch(image))
-    seconds = median_seconds(
-        lambda: model.predict_on_batch(image), options.repetitions
+    seconds, plain = median_seconds(
+        lambda: model.predict_on_batch(image),
+        calibration,
+        repetitions=options.repetitions,
     )
-    ratio = seconds / median_seconds(calibration)
+    ratio = seconds / plain
     print("| size | dtype | s | ratio | peak MB above the model |")
     print("|---|---|---:|---:|---:|")
     print(

@@ -33,13 +33,13 @@ def deformable_conv2d(
 ) -> tf.Tensor:
     """See `keras_radn.ops.deformable_conv2d`; arguments are checked there."""
     filters = kernel.shape[-1]
-    points = _sampling_points(inputs, offset, geometry, offset_groups)
+    points = sampling_points(inputs, offset, geometry, offset_groups)
     if mask is not None:
         mask = tf.cast(mask, points[1].dtype)
         points.append(tf.reshape(mask, tf.shape(points[0])))
     if projection.projects(inputs, kernel, groups, offset_groups):
         projected = projection.project(inputs, kernel, groups, offset_groups)
-        outputs = _sample_projected(projected, points, filters)
+        outputs = sample_projected(projected, points, filters)
     else:
         outputs = _sample_then_project(
             inputs, kernel, points, groups, offset_groups
@@ -48,7 +48,7 @@ def deformable_conv2d(
     return tf.ensure_shape(outputs, [inputs.shape[0], *out_size, filters])
 
 
-def _sampling_points(inputs, offset, geometry, offset_groups):
+def sampling_points(inputs, offset, geometry, offset_groups):
     """Where to sample: row, its fraction, column, its fraction.
 
     Each is `(batch, out_height, out_width, offset_groups, taps)`. The integer
@@ -101,7 +101,7 @@ def _corners(points, height, width):
             yield y * width + x, math.prod([weight_y, weight_x, *mask])
 
 
-def _sample_projected(projected, points, filters):
+def sample_projected(projected, points, filters):
     """`KerasRadn>DeformableSum` of the compiled library."""
     batch, height, width, _ = shape_of(projected)
     samples = math.prod(points[0].shape[-2:])

@@ -1,0 +1,52 @@
+// The CUDA kernels. Compiled by nvcc from kernels.cu.cc; this header needs
+// neither CUDA nor TensorFlow, so that each side builds without the other.
+
+#ifndef KERAS_RADN_CUDA_KERNELS_H_
+#define KERAS_RADN_CUDA_KERNELS_H_
+
+#include <cstdint>
+
+#include "sampling.h"
+
+namespace keras_radn {
+
+// Bit patterns of 16-bit floats, as in cpu/kernels.h.
+struct Half;
+struct Bfloat16;
+
+namespace cuda {
+
+// Null, or what went wrong, in words.
+using Error = const char*;
+
+// These are for T = float, Half and Bfloat16. They start work on `stream`, a
+// cudaStream_t, and return. Pointers are to the device's memory, none of the
+// tensors is empty, and `mask` and `mask_gradient` may be null.
+template <typename T>
+Error Sum(void* stream, const Geometry& geometry, const Layout& layout,
+          const T* map, const float* offset, const float* mask, T* outputs);
+
+template <typename T>
+Error Columns(void* stream, const Geometry& geometry, const Layout& layout,
+              const T* map, const float* offset, const float* mask,
+              T* outputs);
+
+// Gradients of either op. Adds to map_gradient, in an order that varies from
+// run to run, and overwrites the others.
+template <typename T>
+Error Gradient(void* stream, const Geometry& geometry, const Layout& layout,
+               const T* gradient, const T* map, const float* offset,
+               const float* mask, float* map_gradient, float* offset_gradient,
+               float* mask_gradient);
+
+// Rounds sums to 16 bits.
+template <typename T>
+Error Narrow(void* stream, const float* values, T* outputs, int64_t count);
+
+Error Zero(void* stream, void* memory, int64_t bytes);
+Error Copy(void* stream, const void* from, void* to, int64_t bytes);
+
+}  // namespace cuda
+}  // namespace keras_radn
+
+#endif  // KERAS_RADN_CUDA_KERNELS_H_

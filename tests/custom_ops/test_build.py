@@ -1,0 +1,188 @@
+"""Builds from the CMake file as users, packagers and CI do."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from keras_radn.cli.main import main
+from keras_radn.ops import build, library
+
+ROOT = Path(__file__).parents[2]
+SOURCES = ROOT / "custom_ops"
+
+
+def run(*command, **environment):
+    done = subprocess.run(
+        [str(word) for word in command],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    return done.stdout
+
+
+def preloaded(compiler, *names):
+    return " ".join(
+        run(compiler, f"-print-file-name={name}").strip() for name in names
+    )
+
+
+def problem_of(folder):
+    """What the loader of a new process says of the library there."""
+    code = (
+        "from pathlib import Path\n"
+        "from keras_radn.ops import library\n"
+        f"library.folder = lambda: Path({str(folder)!r})\n"
+        "print(library.load().problem)"
+    )
+    return run(sys.executable, "-c", code).splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def sanitized(tmp_path_factory):
+    """Folder of a library with sanitizers."""
+    folder = tmp_path_factory.mktemp("sanitized")
+    run(
+        "cmake",
+        *("-S", SOURCES, "-B", folder / "build"),
+        f"-DPython_EXECUTABLE={sys.executable}",
+        "-DKERAS_RADN_SANITIZE=ON",
+    )
+    run("cmake", "--build", folder / "build", "--parallel", "2")
+    run("cmake", "--install", folder / "build", "--prefix", folder)
+    library_folder = folder / "keras_radn" / "ops"
+    content = (library_folder / library.name(tf.__version__)).read_bytes()
+    assert b"__asan_report_load" in content
+    assert b"__ubsan_handle" in content
+    return library_folder
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="preloads libasan")
+@pytest.mark.parametrize("cpu", ["best", "portable"])
+def test_fuzz_under_sanitizers(sanitized, cpu):
+    printed = run(
+        *(sys.executable, "-m", "tests.ops.fuzz", "--alone", "--cases", 2000),
+        *("--library", sanitized),
+        # The C++ library too, for it must be there before exceptions are.
+        LD_PRELOAD=preloaded("g++", "libasan.so", "libstdc++.so.6"),
+        ASAN_OPTIONS="detect_leaks=0",  # Python's own
+        KERAS_RADN_CPU=cpu if cpu != "best" else "",
+    )
+    assert "2000 cases passed" in printed
+
+
+@pytest.mark.slow
+def test_build_ops_writes_what_the_loader_finds(tmp_path, monkeypatch, capsys):
+    (tmp_path / "ops").mkdir()
+    monkeypatch.setattr(library, "folder", lambda: tmp_path / "ops")
+    path = build.build(cuda="off")
+    assert path == tmp_path / "ops" / library.name(tf.__version__)
+    assert problem_of(path.parent) == "None"
+    assert not list(path.parent.glob("*.partial"))
+
+
+@pytest.fixture
+def without_compiler(tmp_path, monkeypatch):
+    """A PATH that has CMake and its generator and no compiler."""
+    for tool in ("cmake", "make", "ninja", "uname", "ldd"):
+        if shutil.which(tool):
+            (tmp_path / tool).symlink_to(shutil.which(tool))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for variable in ("CC", "CXX"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+def test_without_compiler_the_package_still_installs(
+    without_compiler, tmp_path
+):
+    printed = run(
+        "cmake",
+        *("-S", SOURCES, "-B", tmp_path / "build"),
+        f"-DPython_EXECUTABLE={sys.executable}",
+    )
+    assert "no C++ compiler was found" in printed
+    assert "keras-radn build-ops" in printed
+    prefix = tmp_path / "installed"
+    run("cmake", "--install", tmp_path / "build", "--prefix", prefix)
+    assert not list(prefix.rglob("*.so"))
+    # What `keras-radn build-ops` needs later.
+    copy = prefix / "keras_radn" / "custom_ops"
+    for path in (*SOURCES.glob("src/**/*.*"), SOURCES / "CMakeLists.txt"):
+        assert (copy / path.relative_to(SOURCES)).is_file()
+
+
+def test_build_ops_without_compiler(
+    without_compiler, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "ops").mkdir()
+    monkeypatch.setattr(library, "folder", lambda: tmp_path / "ops")
+    assert main(["build-ops"]) == 1
+    assert "No C++ compiler was found" in capsys.readouterr().err
+    assert not list((tmp_path / "ops").iterdir())
+
+
+def test_build_ops_without_cmake(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(library, "folder", lambda: tmp_path)
+    assert main(["build-ops"]) == 1
+    assert "pip install cmake" in capsys.readouterr().err
+
+
+def test_build_ops_with_a_broken_source(monkeypatch, tmp_path, capsys):
+    broken = tmp_path / "custom_ops"
+    broken.mkdir()
+    (broken / "CMakeLists.txt").write_text("cmake_minimum_required(wrong)")
+    monkeypatch.setattr(build, "_sources", lambda: broken)
+    monkeypatch.setattr(library, "folder", lambda: tmp_path)
+    assert main(["build-ops"]) == 1
+    assert "could not be built" in capsys.readouterr().err
+
+
+def test_build_requirements_fit_the_pin():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    pins = [
+        requirement.partition(";")[0].strip()
+        for requirement in project["build-system"]["requires"]
+        if requirement.startswith("tensorflow")
+    ]
+    runtime = "tensorflow>=2.21,<2.22"
+    assert runtime in project["project"]["dependencies"]
+    assert set(pins) == {"tensorflow-cpu==2.21.*", "tensorflow==2.21.*"}
+
+
+@pytest.mark.slow
+def test_wheel_from_sdist(tmp_path):
+    """Isolated, as `pip install` of a release would build it."""
+    # A clean copy: an sdist takes what is in the folder.
+    source = tmp_path / "source"
+    names = run("git", "-C", ROOT, "ls-files", "-co", "--exclude-standard")
+    for name in names.splitlines():
+        if (ROOT / name).is_file():
+            target = source / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, target)
+    run(sys.executable, "-m", "build", "--outdir", tmp_path / "dist", source)
+    [wheel] = tmp_path.glob("dist/*.whl")
+    assert list(tmp_path.glob("dist/*.tar.gz"))
+    files = zipfile.ZipFile(wheel).namelist()
+    name = f"keras_radn/ops/{library.name(tf.__version__)}"
+    assert {name, f"{name}.sha256"} <= set(files)
+    assert "keras_radn/custom_ops/CMakeLists.txt" in files
+    assert "keras_radn/models/data/radn_final_v1.npz" in files
+    assert not any(
+        file.startswith("keras_radn/custom_ops/tests") for file in files
+    )
+    assert "py3-none-" in wheel.name
+    zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
+    installed = tmp_path / "installed" / "keras_radn" / "ops"
+    assert problem_of(installed) == "None"
