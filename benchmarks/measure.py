@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 def median_seconds(
-    *runs: Callable[[], object], repetitions: int = 9
+    *runs: Callable[[], object], repetitions: int = 15
 ) -> list[float]:
     """Median time of each call, in turns, after two calls to warm up."""
     times = [[] for _ in runs]

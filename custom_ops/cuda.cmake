@@ -74,9 +74,8 @@ endif()
 
 set(architectures ${KERAS_RADN_CUDA_ARCHITECTURES})
 if(NOT architectures)
-  # Machine code of a GPU also runs on later ones of the same generation (7.x,
-  # 8.x, ...), so the first of each is enough. Newer generations compile the
-  # PTX when they load it.
+  # All that this toolkit knows from Volta on; later GPUs compile the PTX when
+  # they load it.
   execute_process(
     COMMAND "${CUDAToolkit_NVCC_EXECUTABLE}" --list-gpu-code
     OUTPUT_VARIABLE known
@@ -84,12 +83,9 @@ if(NOT architectures)
   string(REGEX MATCHALL "sm_[0-9]+" known "${known}")
   list(TRANSFORM known REPLACE "sm_" "")
   list(SORT known COMPARE NATURAL)
-  set(generation "")
   foreach(code IN LISTS known)
-    math(EXPR major "${code} / 10")
-    if(code GREATER_EQUAL 70 AND NOT major STREQUAL generation)
+    if(code GREATER_EQUAL 70)
       list(APPEND architectures ${code})
-      set(generation ${major})
     endif()
   endforeach()
 endif()

@@ -1,5 +1,4 @@
-// The ops, their shapes and their documentation. Kernels are in
-// deformable_kernels.cc (CPU) and deformable_kernels_gpu.cc.
+// The ops, their shapes and their documentation. Kernels are in cpu/ and cuda/.
 
 #include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"

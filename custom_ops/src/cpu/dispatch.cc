@@ -88,12 +88,6 @@ BEST_KERNELS(Half)
 BEST_KERNELS(Bfloat16)
 #undef BEST_KERNELS
 
-int64_t ScratchBytes(const Geometry& g) {
-  // 17 arrays of at most 8 bytes per planned sample; see MakePlan.
-  const int64_t capacity = g.samples() > 256 ? g.samples() : 256;
-  return 17 * 8 * capacity;
-}
-
 }  // namespace keras_radn
 
 // For `keras-radn info`.

@@ -84,8 +84,13 @@ struct Kernels {
   void (*narrow)(const C* values, T* outputs, int64_t count);
 };
 
-// Size of `scratch`, in bytes.
-int64_t ScratchBytes(const Geometry& geometry);
+// Samples that are located at a time: their plan stays in the L1 cache.
+constexpr int64_t kPlanSize = 144;
+
+// Size of `scratch`, in bytes: 20 arrays; see MakePlan.
+inline int64_t ScratchBytes(const Geometry& g) {
+  return 20 * 8 * (kPlanSize + g.samples() + 15);
+}
 
 // The fastest kernels that this processor can run, or those named by the
 // environment variable KERAS_RADN_CPU (avx512, avx2 or portable).

@@ -197,8 +197,8 @@ __device__ inline void Interpolate(const Geometry& g, const Layout& layout,
 template <typename T, int kLanes>
 __global__ void __launch_bounds__(kForwardThreads)
     SumKernel(Geometry g, Layout layout, const T* __restrict__ map,
-              const float* __restrict__ offset,
-              const float* __restrict__ mask, T* __restrict__ outputs) {
+              const float* __restrict__ offset, const float* __restrict__ mask,
+              T* __restrict__ outputs) {
   const int64_t vectors = layout.depth / kLanes;
   const int64_t samples = g.offset_groups * g.kernel_height * g.kernel_width;
   const int64_t count = g.rows * g.out_width * vectors;
@@ -248,10 +248,10 @@ __global__ void __launch_bounds__(kForwardThreads)
     if (sample.inside()) {
       const int64_t image_size = g.height * g.width * layout.map_pixel;
       const float scale = mask == nullptr ? 1.0f : mask[sample_index];
-      Interpolate(g, layout, sample, scale,
-                  map + position.image * image_size + tap.map_channel(layout) +
-                      channel,
-                  values);
+      Interpolate(
+          g, layout, sample, scale,
+          map + position.image * image_size + tap.map_channel(layout) + channel,
+          values);
     }
     Store(values, outputs + tap.position * layout.out_pixel +
                       tap.out_channel(layout) + channel);
@@ -283,8 +283,8 @@ __global__ void __launch_bounds__(kGradientThreads)
     const int64_t image_size = g.height * g.width * layout.map_pixel;
     const int64_t map_first =
         position.image * image_size + tap.map_channel(layout);
-    const T* out_gradient = gradient + tap.position * layout.out_pixel +
-                            tap.out_channel(layout);
+    const T* out_gradient =
+        gradient + tap.position * layout.out_pixel + tap.out_channel(layout);
 
     // Inner products of the gradient with the map at each corner.
     float products[4] = {};
@@ -399,9 +399,9 @@ Error Sum(void* stream, const Geometry& g, const Layout& layout, const T* map,
   const bool vectors = CanUseVectors<T>(layout, map, outputs);
   const int64_t accesses = layout.depth / (vectors ? kVectorLanes<T> : 1);
   const auto kernel = vectors ? SumKernel<N, kVectorLanes<T>> : SumKernel<N, 1>;
-  return Start<kForwardThreads>(
-      stream, g.rows * g.out_width * accesses, kernel, g, layout,
-      ToNative(map), offset, mask, ToNative(outputs));
+  return Start<kForwardThreads>(stream, g.rows * g.out_width * accesses, kernel,
+                                g, layout, ToNative(map), offset, mask,
+                                ToNative(outputs));
 }
 
 template <typename T>
@@ -435,10 +435,10 @@ Error Gradient(void* stream, const Geometry& g, const Layout& layout,
   const int64_t team = accesses < kMaxTeam ? accesses : kMaxTeam;
   const auto kernel =
       vectors ? GradientKernel<N, kVectorLanes<T>> : GradientKernel<N, 1>;
-  return Start<kGradientThreads>(
-      stream, samples * team, kernel, g, layout, team, ToNative(gradient),
-      ToNative(map), offset, mask, map_gradient, offset_gradient,
-      mask_gradient);
+  return Start<kGradientThreads>(stream, samples * team, kernel, g, layout,
+                                 team, ToNative(gradient), ToNative(map),
+                                 offset, mask, map_gradient, offset_gradient,
+                                 mask_gradient);
 }
 
 template <typename T>
@@ -448,8 +448,8 @@ Error Narrow(void* stream, const float* values, T* outputs, int64_t count) {
 }
 
 Error Zero(void* stream, void* memory, int64_t bytes) {
-  return Describe(cudaMemsetAsync(memory, 0, bytes,
-                                  static_cast<cudaStream_t>(stream)));
+  return Describe(
+      cudaMemsetAsync(memory, 0, bytes, static_cast<cudaStream_t>(stream)));
 }
 
 Error Copy(void* stream, const void* from, void* to, int64_t bytes) {
@@ -457,13 +457,13 @@ Error Copy(void* stream, const void* from, void* to, int64_t bytes) {
                                   static_cast<cudaStream_t>(stream)));
 }
 
-#define INSTANTIATE(T)                                                       \
-  template Error Sum(void*, const Geometry&, const Layout&, const T*,        \
-                     const float*, const float*, T*);                        \
-  template Error Columns(void*, const Geometry&, const Layout&, const T*,    \
-                         const float*, const float*, T*);                    \
-  template Error Gradient(void*, const Geometry&, const Layout&, const T*,   \
-                          const T*, const float*, const float*, float*,      \
+#define INSTANTIATE(T)                                                     \
+  template Error Sum(void*, const Geometry&, const Layout&, const T*,      \
+                     const float*, const float*, T*);                      \
+  template Error Columns(void*, const Geometry&, const Layout&, const T*,  \
+                         const float*, const float*, T*);                  \
+  template Error Gradient(void*, const Geometry&, const Layout&, const T*, \
+                          const T*, const float*, const float*, float*,    \
                           float*, float*)
 INSTANTIATE(float);
 INSTANTIATE(Half);

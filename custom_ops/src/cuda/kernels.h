@@ -28,8 +28,7 @@ Error Sum(void* stream, const Geometry& geometry, const Layout& layout,
 
 template <typename T>
 Error Columns(void* stream, const Geometry& geometry, const Layout& layout,
-              const T* map, const float* offset, const float* mask,
-              T* outputs);
+              const T* map, const float* offset, const float* mask, T* outputs);
 
 // Gradients of either op. Adds to map_gradient, in an order that varies from
 // run to run, and overwrites the others.

@@ -85,8 +85,8 @@ struct Launch<Eigen::GpuDevice, T> {
   }
 
   static void SumGradient(OpKernelContext* context, const Geometry& g,
-                          const Layout& layout, const T* gradient,
-                          const T* map, const float* offset, const float* mask,
+                          const Layout& layout, const T* gradient, const T* map,
+                          const float* offset, const float* mask,
                           T* map_gradient, float* offset_gradient,
                           float* mask_gradient) {
     if (!CheckDeterminism(context)) return;
@@ -100,17 +100,16 @@ struct Launch<Eigen::GpuDevice, T> {
     if constexpr (std::is_same_v<T, float>) {
       sums = map_gradient;
     } else {
-      OP_REQUIRES_OK(context, context->allocate_temp(
-                                  tensorflow::DT_FLOAT,
-                                  tensorflow::TensorShape({count}),
-                                  &workspace));
+      OP_REQUIRES_OK(
+          context,
+          context->allocate_temp(tensorflow::DT_FLOAT,
+                                 tensorflow::TensorShape({count}), &workspace));
       sums = workspace.flat<float>().data();
     }
     if (!Check(context, cuda::Zero(stream, sums, bytes)) ||
-        !Check(context,
-               cuda::Gradient(stream, g, layout, Bits(gradient), Bits(map),
-                              offset, mask, sums, offset_gradient,
-                              mask_gradient))) {
+        !Check(context, cuda::Gradient(stream, g, layout, Bits(gradient),
+                                       Bits(map), offset, mask, sums,
+                                       offset_gradient, mask_gradient))) {
       return;
     }
     if constexpr (!std::is_same_v<T, float>) {
