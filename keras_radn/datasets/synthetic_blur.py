@@ -22,6 +22,8 @@ class BlurStrength:
             during the exposure, in pixels.
         rotation: standard deviation of the rotation, in radians.
         zoom: standard deviation of the relative change of scale.
+        tilt: standard deviation of the change of scale from one side of the
+            picture to the other, in each direction (pan and tilt of a camera).
         curvature: standard deviation of the path's bend, relative to its
             length.
         foreground: probability of a foreground that moves on its own.
@@ -29,27 +31,35 @@ class BlurStrength:
         linear_light: probability that light is averaged in linear intensities
             (gamma 2.2), else in the image's own values, as in the `blur`
             kind of the GoPro set.
-        noise: largest standard deviation of the noise, in 1/255.
+        noise: largest standard deviation of the noise of white, in 1/255; its
+            variance falls to a quarter in black.
+        jpeg: probability that the blurred patch is compressed, at a quality
+            of 60 to 98.
+        exposure: largest change of the exposure of both pictures, in stops.
     """
 
     path_shape: float = 2.0
     path_scale: float = 4.5
     rotation: float = 0.012
     zoom: float = 0.008
+    tilt: float = 0.008
     curvature: float = 0.25
     foreground: float = 0.5
-    sharp: float = 0.05
-    linear_light: float = 0.5
+    sharp: float = 0.1
+    linear_light: float = 0.3
     noise: float = 1.5
+    jpeg: float = 0.3
+    exposure: float = 0.5
 
 
 class SyntheticBlur:
     """Motion-blurred patches made from a folder of sharp photographs.
 
-    The image during the exposure is a sequence of similarity transforms (shift,
-    rotation, zoom) along a smooth random trajectory, optionally with a piece of
-    another photograph in front of it on a trajectory of its own; the blurred
-    image is their average, the sharp one the middle instant.
+    The image during the exposure is a sequence of homographies (shift,
+    rotation, zoom, tilt) along a smooth random trajectory, optionally with a
+    piece of another photograph in front of it on a trajectory of its own; the
+    blurred image is their average, the sharp one the middle instant. Noise and
+    JPEG come after the blur.
 
     Args:
         root: a folder with sharp photographs.
@@ -87,7 +97,10 @@ class SyntheticBlur:
             front = self._crop(rng, size + 2 * margin)
         blurred, sharp = blur_scene(rng, scene, front, self.strength)
         window = np.s_[margin : margin + size, margin : margin + size]
-        return blurred[window], sharp[window]
+        blurred, sharp = blurred[window], sharp[window]
+        if rng.random() < self.strength.jpeg:
+            blurred = _compress(blurred, int(rng.integers(60, 99)))
+        return blurred, sharp
 
     def _crop(self, rng, size):
         image = read_rgb(self.paths[int(rng.integers(len(self.paths)))])
@@ -126,6 +139,8 @@ def blur_scene(
     gamma = 2.2 if rng.random() < strength.linear_light else 1.0
     still = rng.random() < strength.sharp
     light = (np.arange(256, dtype=np.float32) / 255) ** gamma
+    stops = strength.exposure * rng.uniform(-1, 1)
+    light *= np.float32(2 ** (stops * gamma / 2.2))
     layers = [light[scene]]
     if front is not None:
         alpha = _soft_mask(rng, height, width)[..., np.newaxis]
@@ -156,8 +171,8 @@ def random_path(rng: np.random.Generator, strength: BlurStrength) -> np.ndarray:
         strength: distributions of the blur.
 
     Returns:
-        `(33, 4)`: shift in x and y (pixels), rotation (radians) and relative
-        zoom, at equal times; zero in the middle.
+        `(33, 6)`: shift in x and y (pixels), rotation (radians), relative
+        zoom and tilt in x and y, at equal times; zero in the middle.
     """
     t = np.linspace(-0.5, 0.5, 33)
     length = rng.gamma(strength.path_shape, strength.path_scale)
@@ -166,11 +181,12 @@ def random_path(rng: np.random.Generator, strength: BlurStrength) -> np.ndarray:
     bend = rng.normal(0, strength.curvature)
     wave = rng.normal(0, strength.curvature / 4)
     across = bend * t**2 + wave * np.sin(2 * np.pi * (t + rng.random()))
-    path = np.empty((len(t), 4))
+    path = np.empty((len(t), 6))
     path[:, 0] = length * (np.cos(angle) * along - np.sin(angle) * across)
     path[:, 1] = length * (np.sin(angle) * along + np.cos(angle) * across)
     path[:, 2] = rng.normal(0, strength.rotation) * t
     path[:, 3] = rng.normal(0, strength.zoom) * t
+    path[:, 4:] = rng.normal(0, strength.tilt, 2) * t[:, np.newaxis]
     return path - path[len(t) // 2]
 
 
@@ -187,14 +203,24 @@ def _compose(layers, paths, t):
 
 def _warp(layer, path, t):
     times = np.linspace(0, 1, len(path))
-    dx, dy, angle, zoom = (np.interp(t, times, path[:, i]) for i in range(4))
-    height, width = layer.shape[:2]
-    matrix = cv2.getRotationMatrix2D(
-        (width / 2, height / 2), np.degrees(angle), 1 + zoom
+    dx, dy, angle, zoom, tilt_x, tilt_y = (
+        np.interp(t, times, column) for column in path.T
     )
-    matrix[:, 2] += dx, dy
-    return cv2.warpAffine(
-        layer, matrix, (width, height), borderMode=cv2.BORDER_REFLECT_101
+    height, width = layer.shape[:2]
+    center = np.array([[1, 0, width / 2], [0, 1, height / 2], [0, 0, 1]])
+    scale = 1 + zoom
+    motion = np.array(
+        [
+            [scale * np.cos(angle), scale * np.sin(angle), dx],
+            [-scale * np.sin(angle), scale * np.cos(angle), dy],
+            [tilt_x / width, tilt_y / height, 1],
+        ]
+    )
+    return cv2.warpPerspective(
+        layer,
+        center @ motion @ np.linalg.inv(center),
+        (width, height),
+        borderMode=cv2.BORDER_REFLECT_101,
     )
 
 
@@ -213,5 +239,14 @@ def _soft_mask(rng, height, width):
 def _to_uint8(picture, gamma, noise, rng):
     values = 255 * np.clip(picture, 0, 1) ** (1 / gamma)
     if noise:
-        values = values + rng.normal(0, noise, values.shape)
+        deviation = noise * np.sqrt((1 + 3 * values / 255) / 4)
+        values = values + deviation * rng.normal(size=values.shape)
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+def _compress(picture, quality):
+    # OpenCV's order of channels is blue, green, red.
+    _, data = cv2.imencode(
+        ".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )
+    return cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]

@@ -1,5 +1,7 @@
 """Finds and loads the compiled library, once, when it is first needed."""
 
+import contextlib
+import contextvars
 import ctypes
 import functools
 import hashlib
@@ -7,6 +9,7 @@ import importlib.metadata
 import os
 import threading
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +25,7 @@ _CURE = (
     "without it and without this message."
 )
 _lock = threading.Lock()
+_forced = contextvars.ContextVar("keras_radn_implementation", default=None)
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,9 @@ def choose(implementation: str = "auto") -> str:
             a graph that XLA compiles.
     """
     source = "implementation"
-    if os.environ.get(VARIABLE):
+    if _forced.get() is not None:
+        implementation = _forced.get()
+    elif os.environ.get(VARIABLE):
         source, implementation = VARIABLE, os.environ[VARIABLE]
     if implementation not in IMPLEMENTATIONS:
         raise ValueError(
@@ -100,6 +106,19 @@ def choose(implementation: str = "auto") -> str:
         raise ImportError(message)
     _warn(message)
     return "gather"
+
+
+@contextlib.contextmanager
+def forced(implementation: str) -> Iterator[None]:
+    """Within it all calls use an implementation, whatever else is set.
+
+    For graphs that must have no custom op, or ops that others understand.
+    """
+    token = _forced.set(implementation)
+    try:
+        yield
+    finally:
+        _forced.reset(token)
 
 
 def name(tensorflow_version: str) -> str:

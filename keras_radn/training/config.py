@@ -21,7 +21,13 @@ class TrainingConfig:
         batch_size: patches per step.
         steps: steps of the whole run.
         warmup_steps: steps over which the learning rate rises from zero.
-        learning_rate: highest learning rate; a cosine takes it to zero.
+        learning_rate: highest learning rate; it stays there until the last
+            steps.
+        decay_steps: last steps, over which a half cosine takes the learning
+            rate to zero; `None` for all steps after the warm-up.
+        ema_momentum: momentum of an exponential moving average of the
+            weights, which are validated and written in place of the last
+            ones; 0 for none.
         clip_norm: bound on the global norm of the gradient.
         steps_per_epoch: steps between two validations.
         checkpoint_steps: steps between two checkpoints.
@@ -43,6 +49,8 @@ class TrainingConfig:
     steps: int = 3000
     warmup_steps: int = 100
     learning_rate: float = 5e-4
+    decay_steps: int | None = None
+    ema_momentum: float = 0.0
     clip_norm: float = 1.0
     steps_per_epoch: int = 200
     checkpoint_steps: int = 100

@@ -9,6 +9,7 @@ from keras_radn.models import RADN
 from keras_radn.models.deblurring_model import paper_recipe
 from keras_radn.models.packaged_weights import write_weights
 from keras_radn.training.config import TrainingConfig
+from keras_radn.training.schedule import WarmupStableDecay
 
 CHECKPOINT = "last.keras"
 WEIGHTS = "weights.npz"
@@ -61,10 +62,13 @@ def train(config: TrainingConfig, output: str | os.PathLike) -> RADN:
             callbacks=[
                 _Checkpoint(checkpoint, config),
                 keras.callbacks.CSVLogger(output / "log.csv", append=True),
+                *_averaging(model),
             ],
             shuffle=False,  # the stream is in random order already
             verbose=2,
         )
+    # `fit` did it, unless the run was killed between its end and here.
+    model.optimizer.finalize_variable_values(model.trainable_variables)
     write_weights(model, output / WEIGHTS)
     return model
 
@@ -89,17 +93,27 @@ def _new_model(config):
         dtype=config.dtype,
         **config.model,
     )
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0,
-        decay_steps=max(1, config.steps - config.warmup_steps),
-        warmup_target=config.learning_rate,
-        warmup_steps=config.warmup_steps,
+    decay_steps = config.decay_steps
+    if decay_steps is None:
+        decay_steps = config.steps - config.warmup_steps
+    schedule = WarmupStableDecay(
+        config.learning_rate, config.steps, config.warmup_steps, decay_steps
     )
     optimizer = keras.optimizers.Adam(
-        schedule, global_clipnorm=config.clip_norm
+        schedule,
+        global_clipnorm=config.clip_norm,
+        use_ema=config.ema_momentum > 0,
+        ema_momentum=config.ema_momentum,
     )
     model.compile(**{**paper_recipe(), "optimizer": optimizer})
     return model
+
+
+def _averaging(model):
+    """Validates the averaged weights; `fit` itself leaves them at its end."""
+    if not model.optimizer.use_ema:
+        return []
+    return [keras.callbacks.SwapEMAWeights()]
 
 
 def _validation(config):

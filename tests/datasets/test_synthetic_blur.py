@@ -9,7 +9,7 @@ from keras_radn.datasets.synthetic_blur import (
     random_path,
 )
 
-EXACT = {"noise": 0, "sharp": 0, "foreground": 0}
+EXACT = {"noise": 0, "sharp": 0, "foreground": 0, "exposure": 0}
 
 
 def test_sample(stills_folder):
@@ -34,7 +34,7 @@ def test_sample(stills_folder):
 @pytest.mark.parametrize("linear_light", [0, 1])
 def test_equals_mean_of_shifted_images(linear_light, monkeypatch, photo, rng):
     """A straight horizontal path of 8 pixels, against SciPy."""
-    path = np.zeros((33, 4))
+    path = np.zeros((33, 6))
     path[:, 0] = np.linspace(-4, 4, 33)
     monkeypatch.setattr(synthetic_blur, "random_path", lambda *_: path)
     scene = photo[100:164, 100:180]
@@ -53,7 +53,7 @@ def test_equals_mean_of_shifted_images(linear_light, monkeypatch, photo, rng):
 
 
 def test_no_motion_is_no_change(photo, rng):
-    strength = BlurStrength(sharp=1, noise=0)
+    strength = BlurStrength(sharp=1, noise=0, exposure=0)
     scene, front = photo[:64, :64], photo[100:164, :64]
     blurred, sharp = blur_scene(rng, scene, front, strength)
     np.testing.assert_allclose(blurred.astype(int), sharp.astype(int), atol=1)
@@ -74,3 +74,50 @@ def test_path_is_still_in_the_middle(rng):
         lengths.append(np.hypot(*(path[-1, :2] - path[0, :2])))
     # The mean of the gamma distribution.
     assert np.mean(lengths) == pytest.approx(2.0 * 4.5, rel=0.15)
+
+
+def test_exposure_changes_both_pictures_alike(photo, rng):
+    scene = np.full((32, 32, 3), 100, np.uint8)
+    strength = BlurStrength(**{**EXACT, "exposure": 1}, linear_light=1)
+    levels = [
+        [picture.mean() for picture in blur_scene(rng, scene, None, strength)]
+        for _ in range(40)
+    ]
+    blurred, sharp = np.transpose(levels)
+    np.testing.assert_allclose(blurred, sharp, atol=0.5)
+    # A stop is a factor of two of the light.
+    assert sharp.min() > 100 * 0.5 ** (1 / 2.2) - 1
+    assert sharp.max() < 100 * 2 ** (1 / 2.2) + 1
+    assert np.ptp(sharp) > 40
+
+
+def test_noise_grows_with_light(rng):
+    deviations = []
+    for level in (0, 255):
+        picture = np.full((200, 200, 3), level / 255)
+        noisy = synthetic_blur._to_uint8(0.5 * picture + 0.25, 1, 4.0, rng)
+        deviations.append(noisy.std())
+    # Values of 0.25 and 0.75.
+    assert deviations[0] == pytest.approx(4 * np.sqrt(1.75 / 4), rel=0.03)
+    assert deviations[1] == pytest.approx(4 * np.sqrt(3.25 / 4), rel=0.03)
+
+
+def test_jpeg_changes_the_blurred_patch_only(stills_folder):
+    still = {"noise": 0, "sharp": 1, "foreground": 0}
+    for jpeg in (0, 1):
+        source = SyntheticBlur(stills_folder, BlurStrength(jpeg=jpeg, **still))
+        blurred, sharp = source.sample(np.random.default_rng(3), 64)
+        difference = np.abs(blurred.astype(int) - sharp).mean()
+        assert (0.1 < difference < 12) if jpeg else difference < 0.5
+
+
+def test_tilt_moves_opposite_sides_apart(photo, monkeypatch, rng):
+    """The homography, against one point computed by hand."""
+    path = np.zeros((33, 6))
+    path[-1, 4] = 0.1
+    scene = np.zeros((64, 100, 3), np.uint8)
+    scene[32, 80] = 255
+    moved = synthetic_blur._warp(scene.astype(np.float32), path, 1.0)
+    # x = 50 + 30 / (1 + 0.1 * 30 / 100)
+    column = np.average(np.arange(100), weights=moved[..., 0].sum(axis=0))
+    assert column == pytest.approx(50 + 30 / 1.03, abs=0.1)

@@ -170,6 +170,13 @@ def test_variable_comes_first(monkeypatch):
         library.choose()
 
 
+def test_forced_comes_before_the_variable(monkeypatch):
+    monkeypatch.setenv(library.VARIABLE, "native")
+    with library.forced("gather"):
+        assert library.choose("native") == "gather"
+    assert library.choose("gather") == "native"
+
+
 def test_unknown_implementation():
     with pytest.raises(ValueError, match="'fast'"):
         small_call("fast")

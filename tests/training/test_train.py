@@ -1,3 +1,4 @@
+import dataclasses
 import importlib
 import math
 
@@ -9,6 +10,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from keras_radn import RADN
 from keras_radn.models.packaged_weights import read_weights
 from keras_radn.training import TrainingConfig, evaluate_pairs, train
+from keras_radn.training.schedule import WarmupStableDecay
 from tests.conftest import TINY_RADN
 
 # The package's attribute of this name is the function.
@@ -32,6 +34,7 @@ def config(stills_folder, pairs_folder):
         steps_per_epoch=2,
         checkpoint_steps=2,
         dtype="float32",
+        ema_momentum=0.5,
     )
 
 
@@ -68,6 +71,33 @@ def test_a_resumed_run_equals_the_unbroken_one(config, tmp_path, monkeypatch):
         model.get_layer("stem_norm").gamma,
         unbroken.get_layer("stem_norm").gamma,
     )
+
+
+def test_learning_rate_rises_stays_and_falls():
+    schedule = WarmupStableDecay(
+        2.0, steps=100, warmup_steps=10, decay_steps=40
+    )
+    rates = [float(schedule(step)) for step in (0, 5, 10, 60, 80, 90, 100, 200)]
+    half = 1 - np.cos(np.pi / 4)  # three quarters of the fall
+    np.testing.assert_allclose(
+        rates, [0, 1, 2, 2, 1, half, 0, 0], rtol=1e-5, atol=1e-6
+    )
+    again = WarmupStableDecay.from_config(schedule.get_config())
+    assert float(again(90)) == float(schedule(90))
+    with pytest.raises(ValueError, match="must fit into `steps`"):
+        WarmupStableDecay(1.0, steps=10, warmup_steps=5, decay_steps=6)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_averaged_weights_are_written(config, tmp_path):
+    """With a momentum of 1 they stay what they were at the start."""
+    frozen = dataclasses.replace(config, ema_momentum=1.0, steps=2)
+    trained = train(frozen, tmp_path / "run")
+    start = train_module._new_model(frozen)
+    for a, b in zip(
+        trained.trainable_variables, start.trainable_variables, strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_validation_is_the_mean_over_the_images(config, pairs_folder):

@@ -1,0 +1,54 @@
+import math
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("keras_radn")
+class WarmupStableDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """Learning rate that rises, stays, and falls to zero at the end.
+
+    Unlike a cosine over the whole run, a long middle part can be cut or
+    extended after the fact, and averaged weights (EMA) are good all along it.
+
+    Args:
+        learning_rate: the highest learning rate.
+        steps: steps of the whole run.
+        warmup_steps: steps over which it rises linearly from zero.
+        decay_steps: last steps, over which a half cosine takes it to zero.
+
+    Raises:
+        ValueError: if the parts are longer than the run.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float,
+        steps: int,
+        warmup_steps: int,
+        decay_steps: int,
+    ):
+        if warmup_steps + decay_steps > steps:
+            raise ValueError(
+                "`warmup_steps` and `decay_steps` must fit into `steps`. "
+                f"Received: {warmup_steps}, {decay_steps} and {steps}"
+            )
+        self.learning_rate = learning_rate
+        self.steps = steps
+        self.warmup_steps = warmup_steps
+        self.decay_steps = decay_steps
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32")
+        rise = step / max(1, self.warmup_steps)
+        left = (self.steps - step) / max(1, self.decay_steps)
+        fall = 0.5 - 0.5 * ops.cos(math.pi * ops.clip(left, 0.0, 1.0))
+        return self.learning_rate * ops.minimum(ops.minimum(rise, 1.0), fall)
+
+    def get_config(self):
+        return {
+            "learning_rate": self.learning_rate,
+            "steps": self.steps,
+            "warmup_steps": self.warmup_steps,
+            "decay_steps": self.decay_steps,
+        }
