@@ -142,7 +142,7 @@ def test_info(capsys):
     status, out, _ = run(capsys, "info")
     assert status == 0
     rows = dict(line.split(":", 1) for line in out)
-    assert rows["deformable op"].startswith("native; compiled for CPU")
+    assert rows["deformable op"].startswith(" native; compiled for CPU")
     assert "CPU 0" in rows["devices"]
     assert rows["Keras"].endswith("on tensorflow")
 
