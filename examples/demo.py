@@ -19,7 +19,7 @@ from skimage import data
 from skimage.metrics import peak_signal_noise_ratio
 
 import keras_radn
-from keras_radn.datasets.synthetic_blur import BlurStrength, blur_scene
+from keras_radn.datasets.blur_synthesis import BlurStrength, blur_scene
 
 # One exposure in linear light: a path of about 8 pixels, no other layer.
 SHAKE = BlurStrength(

@@ -1,44 +1,85 @@
 import argparse
+import csv
+import io
+import json
+from pathlib import Path
 
 from keras_radn.cli.model_file import add_model_argument, load_model
+
+_COLUMNS = {
+    "blurred_psnr": ("blurred, dB", ".2f"),
+    "deblurred_psnr": ("deblurred, dB", ".2f"),
+    "gain": ("gain, dB", "+.2f"),
+    "blurred_ssim": ("blurred, SSIM", ".4f"),
+    "deblurred_ssim": ("deblurred, SSIM", ".4f"),
+    "seconds": ("s", ".2f"),
+}
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Adds `keras-radn evaluate`."""
     parser = commands.add_parser(
         "evaluate",
-        help="measure PSNR on pairs (needs keras-radn[train])",
-        description="Prints the PSNR of the blurred and of the deblurred "
-        "images against the sharp ones (RGB, whole images, 8 bits).",
+        help="measure PSNR and SSIM on pairs (needs keras-radn[train])",
+        description="Prints PSNR and SSIM of the blurred and of the deblurred "
+        "images against the sharp ones (RGB, whole images, 8 bits), their "
+        "means, and the time per image.",
     )
     parser.add_argument(
-        "root", metavar="FOLDER", help="folder with blur/ and sharp/"
+        "root",
+        metavar="FOLDER",
+        help="folder with blur/ and sharp/, or as GoPro, REDS, HIDE or "
+        "RealBlur are unpacked",
     )
     add_model_argument(parser)
+    parser.add_argument(
+        "--blur",
+        metavar="NAME",
+        help="folders of blurred images, for example blur_gamma",
+    )
+    parser.add_argument(
+        "--ensemble",
+        action="store_true",
+        help="use the self-ensemble (Final+), 8 times slower",
+    )
+    for kind in ("json", "csv"):
+        parser.add_argument(
+            f"--{kind}", metavar="FILE", type=Path, help=f"write {kind}, too"
+        )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Runs `keras-radn evaluate`; see `main` for the exit status."""
     # Here, not above: the other commands do not need the extra.
-    from keras_radn.training import evaluate_pairs
+    from keras_radn.training import evaluate_pairs, mean_row
 
-    rows = evaluate_pairs(options.root, load_model(options.model))
-    rows.append(
-        {
-            "name": "mean",
-            **{
-                key: sum(row[key] for row in rows) / len(rows)
-                for key in ("blurred_psnr", "deblurred_psnr")
-            },
-        }
+    for path in (options.json, options.csv):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise FileNotFoundError(f"{path}: there is no such folder.")
+    rows = evaluate_pairs(
+        options.root, load_model(options.model), options.blur, options.ensemble
     )
-    print("| image | blurred, dB | deblurred, dB | gain, dB |")
-    print("|---|---:|---:|---:|")
+    rows.append(mean_row(rows))
     for row in rows:
-        before, after = row["blurred_psnr"], row["deblurred_psnr"]
-        print(
-            f"| {row['name']} | {before:.2f} | {after:.2f} | "
-            f"{after - before:+.2f} |"
-        )
+        row["gain"] = row["deblurred_psnr"] - row["blurred_psnr"]
+    print(f"| image | {' | '.join(title for title, _ in _COLUMNS.values())} |")
+    print(f"|---|{'---:|' * len(_COLUMNS)}")
+    for row in rows:
+        cells = (f"{row[key]:{form}}" for key, (_, form) in _COLUMNS.items())
+        print(f"| {row['name']} | {' | '.join(cells)} |")
+    if options.json is not None:
+        _write(options.json, json.dumps(rows, indent=2) + "\n")
+    if options.csv is not None:
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, ["name", *_COLUMNS])
+        writer.writeheader()
+        writer.writerows(rows)
+        _write(options.csv, text.getvalue())
     return 0
+
+
+def _write(path, text):
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text, newline="")
+    partial.replace(path)

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.run(options)
     # What the package raises for bad input is one clear sentence.
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
         print(f"keras-radn: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -52,22 +52,56 @@ def patch_dataset(
     def draw(index):
         rng = np.random.default_rng([seed, int(index)])
         source = sources[int(rng.choice(len(sources), p=shares))]
-        pair = np.stack(source.sample(rng, patch_size))
-        pair = np.rot90(pair, int(rng.integers(4)), axes=(1, 2))
-        if rng.random() < 0.5:
-            pair = pair[:, :, ::-1]
-        return np.ascontiguousarray(pair)
-
-    def load(index):
-        pair = tf.numpy_function(draw, [index], tf.uint8)
-        pair.set_shape([2, patch_size, patch_size, 3])
-        blurred, sharp = tf.unstack(tf.cast(pair, tf.float32) / 255)
-        return blurred, sharp
+        return augment(source.sample(rng, patch_size), rng)
 
     last = np.iinfo(np.int64).max
     return (
         tf.data.Dataset.range(first_batch * batch_size, last)
-        .map(load, num_parallel_calls=2, deterministic=True)
+        .map(
+            as_tensors(draw, patch_size),
+            num_parallel_calls=2,
+            deterministic=True,
+        )
         .batch(batch_size, drop_remainder=True)
         .prefetch(4)
     )
+
+
+def augment(
+    pair: tuple[np.ndarray, np.ndarray], rng: np.random.Generator
+) -> np.ndarray:
+    """Flips and rotates both patches alike, at random.
+
+    Args:
+        pair: blurred and sharp patch, `(size, size, 3)`.
+        rng: source of randomness.
+
+    Returns:
+        Both in one array `(2, size, size, 3)`.
+    """
+    patches = np.rot90(np.stack(pair), int(rng.integers(4)), axes=(1, 2))
+    if rng.random() < 0.5:
+        patches = patches[:, :, ::-1]
+    return np.ascontiguousarray(patches)
+
+
+def as_tensors(
+    draw: Callable[..., np.ndarray], size: int | None
+) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+    """Makes a function of integers that draws pairs a map for `tf.data`.
+
+    Args:
+        draw: returns blurred and sharp image, uint8 `(2, height, width, 3)`.
+        size: of both sides, or `None` if images differ.
+
+    Returns:
+        A function that returns both as float32 tensors in [0, 1].
+    """
+
+    def load(*integers):
+        pair = tf.numpy_function(draw, integers, tf.uint8)
+        pair.set_shape([2, size, size, 3])
+        blurred, sharp = tf.unstack(tf.cast(pair, tf.float32) / 255)
+        return blurred, sharp
+
+    return load

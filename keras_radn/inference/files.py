@@ -17,6 +17,7 @@ def deblur_file(
     model: keras.Model | None = None,
     force: bool = False,
     max_pixels: int = MAX_PIXELS,
+    ensemble: bool = False,
 ) -> None:
     """Deblurs a picture file into another file.
 
@@ -26,6 +27,7 @@ def deblur_file(
         model: see `deblur`.
         force: whether an existing target is replaced.
         max_pixels: see `deblur`.
+        ensemble: see `deblur`.
 
     Raises:
         FileNotFoundError: if there is no source.
@@ -47,7 +49,7 @@ def deblur_file(
         )
     picture = open_picture(source)
     try:
-        result = deblur(picture, model, max_pixels)
+        result = deblur(picture, model, max_pixels, ensemble)
     except ValueError as error:  # which does not know the file
         raise ValueError(f"{source}: {error}") from error
     save_picture(result, target)

@@ -1,10 +1,17 @@
+import math
 import os
 from pathlib import Path
 
 import keras
-import tensorflow as tf
+import numpy as np
+from keras import ops
 
-from keras_radn.datasets import ImagePairs, SyntheticBlur, patch_dataset
+from keras_radn.datasets import (
+    ImagePairs,
+    SyntheticBlur,
+    patch_dataset,
+    whole_images,
+)
 from keras_radn.models import RADN
 from keras_radn.models.deblurring_model import paper_recipe
 from keras_radn.models.packaged_weights import write_weights
@@ -32,6 +39,8 @@ def train(config: TrainingConfig, output: str | os.PathLike) -> RADN:
     Raises:
         FileNotFoundError: if a folder of the configuration is missing.
         ValueError: if the preset is unknown or its arguments do not fit.
+        FloatingPointError: if the loss or a weight is NaN or infinite; the
+            last checkpoint is kept.
         tf.errors.OpError: if an image that is met on the way is unreadable or
             smaller than the patches.
     """
@@ -119,18 +128,7 @@ def _averaging(model):
 def _validation(config):
     if config.validation is None:
         return None
-    pairs = ImagePairs(config.validation)
-
-    def load():
-        for i in range(len(pairs)):
-            blurred, sharp = pairs.whole(i)
-            yield blurred[None] / 255, sharp[None] / 255
-
-    spec = tf.TensorSpec([1, None, None, 3], tf.float32)
-    images = tf.data.Dataset.from_generator(load, output_signature=(spec, spec))
-    # Without a known length Keras runs a step beyond the end, whose metrics
-    # count an image that is not there.
-    return images.apply(tf.data.experimental.assert_cardinality(len(pairs)))
+    return whole_images(ImagePairs(config.validation))
 
 
 class _Checkpoint(keras.callbacks.Callback):
@@ -143,11 +141,26 @@ class _Checkpoint(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         step = int(self.model.optimizer.iterations)
+        if not math.isfinite((logs or {}).get("loss", 0.0)):
+            self._explode(step, "the loss")
         last = step >= self.config.steps
         if last or step % self.config.checkpoint_steps == 0:
+            # A loss tells of bad weights one step too late.
+            for variable in self.model.trainable_variables:
+                if not np.isfinite(ops.convert_to_numpy(variable)).all():
+                    self._explode(step, variable.path)
             self._save()
         if last:
             self.model.stop_training = True
+
+    def _explode(self, step, what):
+        kept = "there is no checkpoint yet"
+        if self.path.exists():
+            kept = f"the last checkpoint, {self.path}, is kept"
+        raise FloatingPointError(
+            f"At step {step} {what} is NaN or infinite; {kept}. Lower "
+            "`learning_rate` or `clip_norm`, or use float32."
+        )
 
     def _save(self):
         partial = self.path.with_name("partial.keras")

@@ -1,3 +1,5 @@
+import csv
+import json
 import shutil
 import subprocess
 import sys
@@ -159,13 +161,34 @@ def test_models(capsys, monkeypatch):
     assert out[2].startswith(f"| tiny | {build().count_params():,} | 0.0")
 
 
-def test_evaluate(pairs_folder, identity_file, capsys):
+def test_evaluate(pairs_folder, identity_file, capsys, tmp_path):
+    json_file, csv_file = tmp_path / "a.json", tmp_path / "a.csv"
     status, out, _ = run(
-        capsys, "evaluate", pairs_folder, "--model", identity_file
+        capsys,
+        *("evaluate", pairs_folder, "--model", identity_file),
+        *("--json", json_file, "--csv", csv_file),
     )
     assert status == 0
     assert [line.split()[1] for line in out[2:]] == ["0.png", "1.png", "mean"]
-    assert out[-1].endswith("| +0.00 |")
+    assert " +0.00 " in out[-1]
+    rows = json.loads(json_file.read_text())
+    with csv_file.open(newline="") as lines:
+        table = list(csv.DictReader(lines))
+    assert [row["name"] for row in rows] == ["0.png", "1.png", "mean"]
+    for row, other in zip(rows, table, strict=True):
+        assert row.keys() == other.keys()
+        assert row["deblurred_ssim"] == float(other["deblurred_ssim"])
+        assert row["seconds"] > 0
+    mean = np.mean([row["blurred_psnr"] for row in rows[:2]])
+    assert rows[2]["blurred_psnr"] == pytest.approx(mean)
+
+
+def test_evaluate_before_the_work(pairs_folder, tmp_path, capsys):
+    status, _, err = run(
+        capsys, "evaluate", pairs_folder, "--json", tmp_path / "no" / "a.json"
+    )
+    assert (status, len(err)) == (1, 1)
+    assert "no such folder" in err[0]
 
 
 def test_train_says_what_is_missing(tmp_path, capsys):

@@ -8,8 +8,9 @@ from skimage import data
 from skimage.metrics import peak_signal_noise_ratio
 
 from keras_radn import RADN, deblur
-from keras_radn.datasets.synthetic_blur import BlurStrength, blur_scene
+from keras_radn.datasets.blur_synthesis import BlurStrength, blur_scene
 from keras_radn.inference import deblur_file
+from keras_radn.inference.deblur import self_ensemble
 from tests.conftest import TINY_RADN
 
 
@@ -172,3 +173,31 @@ def test_packaged_network_deblurs():
         gains.append(peak_signal_noise_ratio(sharp, deblur(blurred)) - before)
     assert min(gains) > 0.1
     assert np.mean(gains) > 0.3
+
+
+def test_self_ensemble_is_the_mean_of_eight_orientations(rng):
+    """With a network that shifts the image by one row."""
+
+    class Shift:
+        def predict_on_batch(self, images):
+            return np.roll(images, 1, axis=1)
+
+    image = rng.random((6, 6, 3)).astype("float32")
+    # Each of the four directions comes twice.
+    expected = sum(
+        np.roll(image, shift, axis) for axis in (0, 1) for shift in (1, -1)
+    )
+    np.testing.assert_allclose(
+        self_ensemble(Shift(), image), expected / 4, rtol=1e-6
+    )
+
+
+def test_ensemble_keeps_size_and_equivariance(tiny_radn, photo):
+    model = tiny_radn()
+    picture = photo[:33, :46]
+    result = deblur(picture, model, ensemble=True)
+    assert result.shape == picture.shape
+    turned = deblur(np.rot90(picture), model, ensemble=True)
+    assert np.abs(np.rot90(result).astype(int) - turned).max() <= 1
+    single = deblur(picture, model)
+    assert np.abs(single.astype(int) - result).max() > 1

@@ -5,6 +5,7 @@ import math
 import keras
 import numpy as np
 import pytest
+from scipy import ndimage
 from skimage.metrics import peak_signal_noise_ratio
 
 from keras_radn import RADN
@@ -111,6 +112,27 @@ def test_validation_is_the_mean_over_the_images(config, pairs_folder):
     assert logged["psnr"] == pytest.approx(expected, abs=1e-3)
 
 
+def gaussian_ssim(first, second):
+    """Per channel over windows of 11x11 that lie in the image."""
+    values = []
+    for channel in range(3):
+        x, y = (
+            image[..., channel].astype("float64") for image in (first, second)
+        )
+
+        def mean(image):
+            return ndimage.gaussian_filter(image, 1.5, radius=5)
+
+        mx, my = mean(x), mean(y)
+        vx, vy = mean(x * x) - mx**2, mean(y * y) - my**2
+        c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+        similarity = (
+            (2 * mx * my + c1) * (2 * (mean(x * y) - mx * my) + c2)
+        ) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
+        values.append(similarity[5:-5, 5:-5].mean())
+    return np.mean(values)
+
+
 def test_evaluation_follows_the_protocol(pairs_folder):
     from keras_radn.datasets import ImagePairs
 
@@ -121,6 +143,11 @@ def test_evaluation_follows_the_protocol(pairs_folder):
         expected = peak_signal_noise_ratio(sharp, blurred)
         assert row["blurred_psnr"] == pytest.approx(expected)
         assert row["deblurred_psnr"] == pytest.approx(expected)
+        # Wang et al. (2004), written out with SciPy.
+        assert row["blurred_ssim"] == pytest.approx(
+            gaussian_ssim(blurred, sharp), abs=1e-6
+        )
+        assert row["deblurred_ssim"] == row["blurred_ssim"]
 
 
 def test_config_file(tmp_path):
@@ -164,3 +191,30 @@ def test_step_of_the_whole_network(rng):
     assert losses[-1] < losses[0]
     offset_conv = model.get_layer("decoder_block2").convs[0].offset_conv
     assert np.abs(keras.ops.convert_to_numpy(offset_conv.kernel)).max() > 0
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("when", ["before the step", "by the step"])
+def test_nan_stops_and_keeps_the_last_checkpoint(
+    config, tmp_path, monkeypatch, when
+):
+    config = dataclasses.replace(config, steps=4, checkpoint_steps=1)
+    callback = {
+        "before the step": "on_train_batch_begin",
+        "by the step": "on_train_batch_end",
+    }[when]
+    original = getattr(train_module._Checkpoint, callback)
+
+    def spoil(self, batch, logs=None):
+        if int(self.model.optimizer.iterations) == 2:
+            kernel = self.model.get_layer("stem_conv").kernel
+            kernel.assign(kernel * np.nan)
+        original(self, batch, logs)
+
+    monkeypatch.setattr(train_module._Checkpoint, callback, spoil)
+    with pytest.raises(FloatingPointError, match=r"At step .*is kept"):
+        train(config, tmp_path)
+    kept = keras.models.load_model(tmp_path / "last.keras")
+    assert int(kept.optimizer.iterations) in (1, 2)
+    for weight in kept.get_weights():
+        assert np.isfinite(weight).all()

@@ -77,12 +77,22 @@ class SyntheticBlur:
         self.paths = list_images(root)
         self.strength = strength or BlurStrength()
 
+    def __len__(self) -> int:
+        return len(self.paths)
+
     def sample(
         self, rng: np.random.Generator, size: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """A blurred patch of a random photograph.
+        """A blurred patch of a random photograph; see `patch`."""
+        return self.patch(int(rng.integers(len(self))), rng, size)
+
+    def patch(
+        self, index: int, rng: np.random.Generator, size: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A blurred patch of a photograph.
 
         Args:
+            index: which photograph.
             rng: source of randomness.
             size: side of the patch in pixels.
 
@@ -91,10 +101,11 @@ class SyntheticBlur:
         """
         # The margin gives the moving image something to bring in.
         margin = size // 4
-        scene = self._crop(rng, size + 2 * margin)
+        scene = self._crop(index, rng, size + 2 * margin)
         front = None
         if rng.random() < self.strength.foreground:
-            front = self._crop(rng, size + 2 * margin)
+            other = int(rng.integers(len(self)))
+            front = self._crop(other, rng, size + 2 * margin)
         blurred, sharp = blur_scene(rng, scene, front, self.strength)
         window = np.s_[margin : margin + size, margin : margin + size]
         blurred, sharp = blurred[window], sharp[window]
@@ -102,8 +113,8 @@ class SyntheticBlur:
             blurred = _compress(blurred, int(rng.integers(60, 99)))
         return blurred, sharp
 
-    def _crop(self, rng, size):
-        image = read_rgb(self.paths[int(rng.integers(len(self.paths)))])
+    def _crop(self, index, rng, size):
+        image = read_rgb(self.paths[index])
         # Photographs are reduced by up to 2, which also makes them sharper.
         side = size * rng.uniform(
             1, max(1, min(2, min(image.shape[:2]) / size))

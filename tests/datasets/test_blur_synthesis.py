@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from keras_radn.datasets import SyntheticBlur, synthetic_blur
-from keras_radn.datasets.synthetic_blur import (
+from keras_radn.datasets import SyntheticBlur, blur_synthesis
+from keras_radn.datasets.blur_synthesis import (
     BlurStrength,
     blur_scene,
     random_path,
@@ -36,7 +36,7 @@ def test_equals_mean_of_shifted_images(linear_light, monkeypatch, photo, rng):
     """A straight horizontal path of 8 pixels, against SciPy."""
     path = np.zeros((33, 6))
     path[:, 0] = np.linspace(-4, 4, 33)
-    monkeypatch.setattr(synthetic_blur, "random_path", lambda *_: path)
+    monkeypatch.setattr(blur_synthesis, "random_path", lambda *_: path)
     scene = photo[100:164, 100:180]
     strength = BlurStrength(linear_light=linear_light, **EXACT)
     blurred, sharp = blur_scene(rng, scene, None, strength)
@@ -95,7 +95,7 @@ def test_noise_grows_with_light(rng):
     deviations = []
     for level in (0, 255):
         picture = np.full((200, 200, 3), level / 255)
-        noisy = synthetic_blur._to_uint8(0.5 * picture + 0.25, 1, 4.0, rng)
+        noisy = blur_synthesis._to_uint8(0.5 * picture + 0.25, 1, 4.0, rng)
         deviations.append(noisy.std())
     # Values of 0.25 and 0.75.
     assert deviations[0] == pytest.approx(4 * np.sqrt(1.75 / 4), rel=0.03)
@@ -117,7 +117,7 @@ def test_tilt_moves_opposite_sides_apart(photo, monkeypatch, rng):
     path[-1, 4] = 0.1
     scene = np.zeros((64, 100, 3), np.uint8)
     scene[32, 80] = 255
-    moved = synthetic_blur._warp(scene.astype(np.float32), path, 1.0)
+    moved = blur_synthesis._warp(scene.astype(np.float32), path, 1.0)
     # x = 50 + 30 / (1 + 0.1 * 30 / 100)
     column = np.average(np.arange(100), weights=moved[..., 0].sum(axis=0))
     assert column == pytest.approx(50 + 30 / 1.03, abs=0.1)

@@ -1,0 +1,155 @@
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from keras_radn.datasets.files import list_images, read_rgb
+
+# Names of folders with blurred images, and of those with their sharp partners.
+_LAYOUTS = {
+    "blur": ("sharp", "gt"),  # this package, GoPro, REDS; RealBlur
+    "blur_gamma": ("sharp",),  # GoPro
+    "train_blur": ("train_sharp",),  # REDS
+    "val_blur": ("val_sharp",),
+    "test": ("GT",),  # HIDE
+    "input": ("target", "gt"),
+}
+
+
+def find_pairs(
+    root: str | os.PathLike, blur: str | None = None
+) -> list[tuple[Path, Path]]:
+    """The pairs of blurred and sharp images below a folder.
+
+    A blurred image has a folder of a known name on its way (`blur`, `input`,
+    `train_blur`, ...) where its partner has another (`sharp`, `target`, `gt`,
+    `train_sharp`, ...), with all else alike; but the file `blur_1.png` may
+    belong to `gt_1.png` (RealBlur). So the folders of GoPro, REDS, HIDE and
+    RealBlur are read as they are unpacked.
+
+    Args:
+        root: the folder.
+        blur: name of the folders to take blurred images from; `None` for all
+            known names but `blur_gamma`.
+
+    Returns:
+        Paths `(blurred, sharp)`, sorted.
+
+    Raises:
+        FileNotFoundError: if there are no pairs or a partner is missing.
+        ValueError: if `blur` is no known name.
+    """
+    root = Path(root)
+    if blur is not None and blur not in _LAYOUTS:
+        raise ValueError(
+            f"`blur` must be one of {sorted(_LAYOUTS)}. Received: {blur!r}"
+        )
+    names = {blur} if blur else _LAYOUTS.keys() - {"blur_gamma"}
+    pairs = []
+    for path in list_images(root):
+        parts = path.relative_to(root).parts
+        places = [i for i, name in enumerate(parts[:-1]) if name in names]
+        if places:
+            pairs.append((path, _partner(root, parts, places[-1])))
+    if not pairs:
+        raise FileNotFoundError(
+            f"There are no pairs in {root}: no folder of blurred images "
+            f"({', '.join(sorted(names))})."
+        )
+    return pairs
+
+
+def _partner(root, parts, place):
+    tried = []
+    for sharp in _LAYOUTS[parts[place]]:
+        renamed = parts[-1].replace(parts[place], sharp, 1)
+        for name in dict.fromkeys((parts[-1], renamed)):
+            path = root.joinpath(
+                *parts[:place], sharp, *parts[place + 1 : -1], name
+            )
+            if path.is_file():
+                return path
+            tried.append(str(path))
+    raise FileNotFoundError(
+        f"The sharp partner of {root.joinpath(*parts)} is missing. Looked for: "
+        f"{', '.join(tried)}."
+    )
+
+
+class ImagePairs:
+    """Random patches of real pairs, in any layout of `find_pairs`.
+
+    Args:
+        root: a folder with blurred and sharp images.
+        blur: see `find_pairs`.
+
+    Raises:
+        FileNotFoundError: if there are no pairs or a partner is missing.
+    """
+
+    def __init__(self, root: str | os.PathLike, blur: str | None = None):
+        self.root = Path(root)
+        pairs = find_pairs(root, blur)
+        self.blurred: Sequence[Path] = [blurred for blurred, _ in pairs]
+        self.sharp: Sequence[Path] = [sharp for _, sharp in pairs]
+
+    def __len__(self) -> int:
+        return len(self.blurred)
+
+    def name(self, index: int) -> str:
+        """Of a pair: its file, with folders if there are several."""
+        folders = {path.parent for path in self.blurred}
+        path = self.blurred[index]
+        if len(folders) == 1:
+            return path.name
+        return str(path.relative_to(self.root))
+
+    def whole(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Both images of a pair, uint8 `(height, width, 3)`.
+
+        Raises:
+            ValueError: if a file is no image or the sizes differ.
+        """
+        blurred, sharp = self.blurred[index], self.sharp[index]
+        pair = read_rgb(blurred), read_rgb(sharp)
+        if pair[0].shape != pair[1].shape:
+            raise ValueError(
+                f"{blurred} and {sharp} differ in size: {pair[0].shape[:2]} "
+                f"and {pair[1].shape[:2]}."
+            )
+        return pair
+
+    def sample(
+        self, rng: np.random.Generator, size: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A random patch of a random pair; see `patch`."""
+        return self.patch(int(rng.integers(len(self))), rng, size)
+
+    def patch(
+        self, index: int, rng: np.random.Generator, size: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A random patch of a pair.
+
+        Args:
+            index: which pair.
+            rng: source of randomness.
+            size: side of the patch in pixels.
+
+        Returns:
+            Blurred and sharp patch, uint8 `(size, size, 3)`.
+
+        Raises:
+            ValueError: if the image is smaller than the patch.
+        """
+        pair = self.whole(index)
+        height, width = pair[0].shape[:2]
+        if min(height, width) < size:
+            raise ValueError(
+                f"{self.blurred[index]} is smaller than the patch: "
+                f"{width}x{height} pixels for patches of {size}."
+            )
+        top = int(rng.integers(height - size + 1))
+        left = int(rng.integers(width - size + 1))
+        window = np.s_[top : top + size, left : left + size]
+        return pair[0][window], pair[1][window]

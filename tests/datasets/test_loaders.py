@@ -1,0 +1,181 @@
+import itertools
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_radn import RADN, datasets
+from tests.conftest import TINY_RADN
+
+
+def arrays(dataset):
+    return [tuple(part.numpy() for part in batch) for batch in dataset]
+
+
+def write(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+
+
+@pytest.fixture
+def gopro_folder(tmp_path, photo):
+    """Sequences whose `blur` has half the light, `blur_gamma` a third."""
+    root = tmp_path / "GOPRO_Large"
+    for split, names in (
+        ("train", ["GOPR0372_07_00", "GOPR0374_11_00"]),
+        ("test", ["GOPR0384_11_00"]),
+    ):
+        for s, name in enumerate(names):
+            for i in range(3):
+                crop = photo[64 * i : 64 * i + 48, 90 * s : 90 * s + 70]
+                for kind, scale in (
+                    ("sharp", 1),
+                    ("blur", 2),
+                    ("blur_gamma", 3),
+                ):
+                    path = root / split / name / kind / f"{i:06}.png"
+                    write(path, crop // scale)
+    return root
+
+
+@pytest.mark.parametrize(("blur", "scale"), [("blur", 2), ("blur_gamma", 3)])
+def test_gopro_train(gopro_folder, blur, scale):
+    with pytest.warns(UserWarning, match="6 pairs, the GoPro set 2103"):
+        dataset = datasets.gopro(
+            gopro_folder, blur=blur, patch_size=32, batch_size=2
+        )
+    assert len(dataset) == 3
+    first, second = arrays(dataset), arrays(dataset)
+    for blurred, sharp in first:
+        assert blurred.shape == sharp.shape == (2, 32, 32, 3)
+        assert blurred.dtype == sharp.dtype == np.float32
+        np.testing.assert_array_equal(
+            np.rint(255 * blurred), np.rint(255 * sharp) // scale
+        )
+    # Each epoch draws anew; the same seed draws the same.
+    assert not np.array_equal(first[0][0], second[0][0])
+    with pytest.warns(UserWarning, match="6 pairs"):
+        again = datasets.gopro(
+            gopro_folder, blur=blur, patch_size=32, batch_size=2
+        )
+    for a, b in zip(arrays(again), first, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_an_epoch_has_each_pair_once(tmp_path, rng):
+    """Pairs of constant images, whose value tells which they are."""
+    for i in range(7):
+        for kind in ("blur", "sharp"):
+            write(
+                tmp_path / kind / f"{i}.png", np.full((9, 8, 3), 10 * i, "u1")
+            )
+    dataset = datasets.image_pairs(tmp_path, patch_size=8, batch_size=1, seed=3)
+    orders = []
+    for _ in range(2):
+        orders.append(
+            [int(np.rint(25.5 * x[0, 0, 0, 0])) for x, _ in arrays(dataset)]
+        )
+        assert sorted(orders[-1]) == list(range(7))
+    assert orders[0] != orders[1]
+
+
+def test_gopro_test_has_whole_images_in_order(gopro_folder):
+    with pytest.warns(UserWarning, match="3 pairs, the GoPro set 1111"):
+        dataset = datasets.gopro(gopro_folder, "test")
+    images = arrays(dataset)
+    assert len(dataset) == len(images) == 3
+    folder = gopro_folder / "test" / "GOPR0384_11_00" / "sharp"
+    for i, (_, sharp) in enumerate(images):
+        expected = np.asarray(Image.open(folder / f"{i:06}.png"))
+        np.testing.assert_array_equal(np.rint(255 * sharp[0]), expected)
+
+
+def test_gopro_is_absent(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"https://.*unpack it"):
+        datasets.gopro(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"split": "val"}, {"blur": "sharp"}, {"blur": "input"}]
+)
+def test_gopro_bad_arguments(gopro_folder, arguments):
+    with pytest.raises(ValueError, match="Received"):
+        datasets.gopro(gopro_folder, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("blurred", "sharp"),
+    [
+        ("blur/a.png", "sharp/a.png"),
+        ("scene/blur/1.png", "scene/sharp/1.png"),
+        ("train/train_blur/000/01.png", "train/train_sharp/000/01.png"),  # REDS
+        ("scene001/blur/blur_1.png", "scene001/gt/gt_1.png"),  # RealBlur
+        ("HIDE/test/close/1.png", "HIDE/GT/close/1.png"),
+        ("train/input/x.jpg", "train/target/x.jpg"),
+    ],
+)
+def test_layouts(tmp_path, photo, blurred, sharp):
+    for name in (blurred, sharp):
+        write(tmp_path / name, photo[:20, :20])
+    assert datasets.find_pairs(tmp_path) == [
+        (tmp_path / blurred, tmp_path / sharp)
+    ]
+
+
+def test_missing_partner_of_a_layout(gopro_folder):
+    shutil.rmtree(gopro_folder / "test" / "GOPR0384_11_00" / "sharp")
+    with pytest.raises(FileNotFoundError, match=r"000000\.png is missing"):
+        datasets.gopro(gopro_folder, "test")
+
+
+def test_no_pairs(tmp_path, photo):
+    write(tmp_path / "sharp" / "a.png", photo[:20, :20])
+    with pytest.raises(FileNotFoundError, match="no folder of blurred images"):
+        datasets.find_pairs(tmp_path)
+    with pytest.raises(ValueError, match="'fog'"):
+        datasets.find_pairs(tmp_path, "fog")
+
+
+def test_synthetic_blur(stills_folder):
+    dataset = datasets.synthetic_blur(
+        stills_folder, patch_size=32, batch_size=2
+    )
+    assert len(dataset) == 1
+    [(blurred, sharp)] = arrays(dataset)
+    assert blurred.shape == sharp.shape == (2, 32, 32, 3)
+    again = datasets.synthetic_blur(stills_folder, patch_size=32, batch_size=2)
+    np.testing.assert_array_equal(arrays(again)[0], (blurred, sharp))
+
+
+def test_fewer_images_than_a_batch(pairs_folder):
+    with pytest.raises(ValueError, match="2 images, batch_size=16"):
+        datasets.image_pairs(pairs_folder)
+
+
+def test_order_does_not_depend_on_waiting(pairs_folder):
+    """Unless asked for, no image overtakes another."""
+    dataset = datasets.image_pairs(pairs_folder, patch_size=32, batch_size=2)
+    assert dataset.options().deterministic is not False
+    streams = [
+        arrays(itertools.islice(dataset, 1))
+        for dataset in (
+            datasets.image_pairs(pairs_folder, patch_size=32, batch_size=2)
+            for _ in range(3)
+        )
+    ]
+    for stream in streams[1:]:
+        np.testing.assert_array_equal(stream[0], streams[0][0])
+
+
+def test_fit(gopro_folder):
+    model = RADN(**TINY_RADN)
+    with pytest.warns(UserWarning, match="pairs"):
+        train, test = (
+            datasets.gopro(gopro_folder, "train", patch_size=32, batch_size=2),
+            datasets.gopro(gopro_folder, "test"),
+        )
+    history = model.fit(
+        train, validation_data=test, epochs=1, verbose=0, shuffle=False
+    )
+    assert np.isfinite(history.history["val_psnr"][0])
