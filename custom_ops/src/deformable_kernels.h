@@ -22,6 +22,29 @@ struct CoordOf<double> {
   using Type = double;
 };
 
+// The kernels' own names of TensorFlow's types.
+template <typename T>
+struct BitsOf {
+  using Type = T;
+};
+template <>
+struct BitsOf<Eigen::half> {
+  using Type = Half;
+};
+template <>
+struct BitsOf<Eigen::bfloat16> {
+  using Type = Bfloat16;
+};
+
+template <typename T>
+const auto* Bits(const T* data) {
+  return reinterpret_cast<const typename BitsOf<T>::Type*>(data);
+}
+template <typename T>
+auto* Bits(T* data) {
+  return reinterpret_cast<typename BitsOf<T>::Type*>(data);
+}
+
 // Specialised by each device. Pointers are to the device's memory and none of
 // the tensors is empty; `mask` and `mask_gradient` may be null.
 template <typename Device, typename T>

@@ -9,6 +9,14 @@
 
 namespace keras_radn {
 
+// Bit patterns; the kernels know nothing of Eigen's types.
+struct Half {
+  uint16_t bits;
+};
+struct Bfloat16 {
+  uint16_t bits;
+};
+
 // Beyond this size, or this many pixels of offset, a sum of two would leave
 // int32. Such a sample lies outside of every image that is let in.
 constexpr int32_t kMaxCoordinate = 1 << 29;

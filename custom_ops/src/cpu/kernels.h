@@ -10,14 +10,6 @@
 
 namespace keras_radn {
 
-// Bit patterns; the kernels know nothing of Eigen's types.
-struct Half {
-  uint16_t bits;
-};
-struct Bfloat16 {
-  uint16_t bits;
-};
-
 // What coordinates and sums are computed in.
 template <typename T>
 struct Wide {

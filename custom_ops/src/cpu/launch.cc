@@ -11,29 +11,6 @@ namespace {
 using tensorflow::OpKernelContext;
 using CpuDevice = Eigen::ThreadPoolDevice;
 
-// The kernels' own names of TensorFlow's types.
-template <typename T>
-struct BitsOf {
-  using Type = T;
-};
-template <>
-struct BitsOf<Eigen::half> {
-  using Type = Half;
-};
-template <>
-struct BitsOf<Eigen::bfloat16> {
-  using Type = Bfloat16;
-};
-
-template <typename T>
-const auto* Bits(const T* data) {
-  return reinterpret_cast<const typename BitsOf<T>::Type*>(data);
-}
-template <typename T>
-auto* Bits(T* data) {
-  return reinterpret_cast<typename BitsOf<T>::Type*>(data);
-}
-
 // Calls work(begin, end, scratch) for ranges of [0, total).
 template <typename Work>
 void Parallel(OpKernelContext* context, const Geometry& geometry, int64_t total,

@@ -9,11 +9,6 @@
 #include "sampling.h"
 
 namespace keras_radn {
-
-// Bit patterns of 16-bit floats, as in cpu/kernels.h.
-struct Half;
-struct Bfloat16;
-
 namespace cuda {
 
 // Null, or what went wrong, in words.

@@ -13,29 +13,6 @@ namespace {
 
 using tensorflow::OpKernelContext;
 
-// The kernels' own names of TensorFlow's types.
-template <typename T>
-struct BitsOf {
-  using Type = T;
-};
-template <>
-struct BitsOf<Eigen::half> {
-  using Type = Half;
-};
-template <>
-struct BitsOf<Eigen::bfloat16> {
-  using Type = Bfloat16;
-};
-
-template <typename T>
-const auto* Bits(const T* data) {
-  return reinterpret_cast<const typename BitsOf<T>::Type*>(data);
-}
-template <typename T>
-auto* Bits(T* data) {
-  return reinterpret_cast<typename BitsOf<T>::Type*>(data);
-}
-
 void* Stream(OpKernelContext* context) {
   return context->op_device_context()
       ->stream()
