@@ -18,7 +18,7 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -n 2
 
-# Without the tests that build full-size networks.
+# Without the tests that build full-size networks, train or compile.
 test-fast: $(READY)
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 

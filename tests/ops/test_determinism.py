@@ -13,6 +13,7 @@ def test_concurrent_calls_give_the_same_bits(dtype):
     assert digests == {digest.digest(dtype)}
 
 
+@pytest.mark.slow
 def test_number_of_threads_does_not_change_a_bit():
     printed = set()
     for threads in (1, 2, 7):
@@ -28,6 +29,7 @@ def test_number_of_threads_does_not_change_a_bit():
     assert len(printed.pop().split()) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("instruction_set", ["portable", "avx2", "avx512"])
 def test_all_instruction_sets_agree_with_gather(instruction_set):
     """One that the processor lacks gives the portable kernels."""

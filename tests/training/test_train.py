@@ -89,6 +89,7 @@ def test_learning_rate_rises_stays_and_falls():
         WarmupStableDecay(1.0, steps=10, warmup_steps=5, decay_steps=6)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_averaged_weights_are_written(config, tmp_path):
     """With a momentum of 1 they stay what they were at the start."""
@@ -193,6 +194,7 @@ def test_step_of_the_whole_network(rng):
     assert np.abs(keras.ops.convert_to_numpy(offset_conv.kernel)).max() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("when", ["before the step", "by the step"])
 def test_nan_stops_and_keeps_the_last_checkpoint(
