@@ -23,7 +23,12 @@ from keras_radn.datasets.blur_synthesis import BlurStrength, blur_scene
 
 # One exposure in linear light: a path of about 8 pixels, no other layer.
 SHAKE = BlurStrength(
-    path_shape=100, path_scale=0.08, sharp=0, linear_light=1, noise=1
+    path_shape=100,
+    path_scale=0.08,
+    sharp=0,
+    linear_light=1,
+    noise=1,
+    exposure=0,
 )
 
 
