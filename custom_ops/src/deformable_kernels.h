@@ -12,16 +12,6 @@
 
 namespace keras_radn {
 
-// What coordinates, masks and sums are computed in.
-template <typename T>
-struct CoordOf {
-  using Type = float;
-};
-template <>
-struct CoordOf<double> {
-  using Type = double;
-};
-
 // The kernels' own names of TensorFlow's types.
 template <typename T>
 struct BitsOf {
@@ -49,7 +39,7 @@ auto* Bits(T* data) {
 // the tensors is empty; `mask` and `mask_gradient` may be null.
 template <typename Device, typename T>
 struct Launch {
-  using C = typename CoordOf<T>::Type;
+  using C = typename Wide<T>::Type;
 
   static void Sum(tensorflow::OpKernelContext* context, const Geometry&,
                   const Layout&, const T* map, const C* offset, const C* mask,
@@ -103,7 +93,7 @@ absl::Status CheckShape(const char* name, const tensorflow::TensorShape& actual,
 template <typename T>
 class DeformableOp : public tensorflow::OpKernel {
  public:
-  using C = typename CoordOf<T>::Type;
+  using C = typename Wide<T>::Type;
 
   explicit DeformableOp(tensorflow::OpKernelConstruction* context)
       : OpKernel(context) {
@@ -161,8 +151,8 @@ class DeformableSumOp : public DeformableOp<T> {
     }
     Launch<Device, T>::Sum(
         context, a.geometry, a.layout, a.map->template flat<T>().data(),
-        a.offset->template flat<typename CoordOf<T>::Type>().data(),
-        a.mask_data(), data);
+        a.offset->template flat<typename Wide<T>::Type>().data(), a.mask_data(),
+        data);
   }
 };
 
@@ -181,8 +171,8 @@ class DeformableColumnsOp : public DeformableOp<T> {
     if (columns->NumElements() == 0) return;
     Launch<Device, T>::Columns(
         context, a.geometry, a.layout, a.map->template flat<T>().data(),
-        a.offset->template flat<typename CoordOf<T>::Type>().data(),
-        a.mask_data(), columns->flat<T>().data());
+        a.offset->template flat<typename Wide<T>::Type>().data(), a.mask_data(),
+        columns->flat<T>().data());
   }
 };
 
@@ -191,7 +181,7 @@ template <typename Device, typename T, bool kSum>
 class DeformableGradOp : public DeformableOp<T> {
  public:
   using DeformableOp<T>::DeformableOp;
-  using C = typename CoordOf<T>::Type;
+  using C = typename Wide<T>::Type;
   using MapGradient = std::conditional_t<kSum, T, C>;
 
   void Compute(tensorflow::OpKernelContext* context) override {
@@ -263,28 +253,28 @@ class DeformableGradOp : public DeformableOp<T> {
 
 // Registers the four ops of a device for a type. `first_row` is read by the
 // host, for it decides what is computed.
-#define KERAS_RADN_REGISTER(device_name, device, T)                        \
-  REGISTER_KERNEL_BUILDER(Name("KerasRadn>DeformableSum")                  \
-                              .Device(device_name)                         \
-                              .TypeConstraint<T>("T")                      \
-                              .TypeConstraint<CoordOf<T>::Type>("Tcoord"), \
-                          DeformableSumOp<device, T>);                     \
-  REGISTER_KERNEL_BUILDER(Name("KerasRadn>DeformableSumGrad")              \
-                              .Device(device_name)                         \
-                              .TypeConstraint<T>("T")                      \
-                              .TypeConstraint<CoordOf<T>::Type>("Tcoord"), \
-                          DeformableGradOp<device, T, true>);              \
-  REGISTER_KERNEL_BUILDER(Name("KerasRadn>DeformableColumns")              \
-                              .Device(device_name)                         \
-                              .HostMemory("first_row")                     \
-                              .TypeConstraint<T>("T")                      \
-                              .TypeConstraint<CoordOf<T>::Type>("Tcoord"), \
-                          DeformableColumnsOp<device, T>);                 \
-  REGISTER_KERNEL_BUILDER(Name("KerasRadn>DeformableColumnsGrad")          \
-                              .Device(device_name)                         \
-                              .HostMemory("first_row")                     \
-                              .TypeConstraint<T>("T")                      \
-                              .TypeConstraint<CoordOf<T>::Type>("Tcoord"), \
+#define KERAS_RADN_REGISTER(device_name, device, T)                     \
+  REGISTER_KERNEL_BUILDER(Name("KerasRadn>DeformableSum")               \
+                              .Device(device_name)                      \
+                              .TypeConstraint<T>("T")                   \
+                              .TypeConstraint<Wide<T>::Type>("Tcoord"), \
+                          DeformableSumOp<device, T>);                  \
+  REGISTER_KERNEL_BUILDER(Name("KerasRadn>DeformableSumGrad")           \
+                              .Device(device_name)                      \
+                              .TypeConstraint<T>("T")                   \
+                              .TypeConstraint<Wide<T>::Type>("Tcoord"), \
+                          DeformableGradOp<device, T, true>);           \
+  REGISTER_KERNEL_BUILDER(Name("KerasRadn>DeformableColumns")           \
+                              .Device(device_name)                      \
+                              .HostMemory("first_row")                  \
+                              .TypeConstraint<T>("T")                   \
+                              .TypeConstraint<Wide<T>::Type>("Tcoord"), \
+                          DeformableColumnsOp<device, T>);              \
+  REGISTER_KERNEL_BUILDER(Name("KerasRadn>DeformableColumnsGrad")       \
+                              .Device(device_name)                      \
+                              .HostMemory("first_row")                  \
+                              .TypeConstraint<T>("T")                   \
+                              .TypeConstraint<Wide<T>::Type>("Tcoord"), \
                           DeformableGradOp<device, T, false>)
 
 }  // namespace keras_radn

@@ -9,6 +9,16 @@
 
 namespace keras_radn {
 
+// What coordinates, masks and sums are computed in.
+template <typename T>
+struct Wide {
+  using Type = float;
+};
+template <>
+struct Wide<double> {
+  using Type = double;
+};
+
 // Bit patterns; the kernels know nothing of Eigen's types.
 struct Half {
   uint16_t bits;

@@ -79,6 +79,8 @@ def test_fuzz_under_sanitizers(sanitized, cpu):
         KERAS_RADN_CPU=cpu if cpu != "best" else "",
     )
     assert "2000 cases passed" in printed
+    expected = cpu if cpu != "best" else library.load().instruction_set
+    assert printed.splitlines().count(expected) == 1
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ InstructionSet Detect() {
 #ifdef KERAS_RADN_X86
   const char* wanted = std::getenv("KERAS_RADN_CPU");
   const auto allowed = [wanted](const char* name) {
-    return wanted == nullptr || std::strcmp(wanted, name) == 0;
+    return wanted == nullptr || *wanted == 0 || std::strcmp(wanted, name) == 0;
   };
   __builtin_cpu_init();
   if (allowed("avx512") && __builtin_cpu_supports("avx512f") &&

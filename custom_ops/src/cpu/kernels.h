@@ -10,16 +10,6 @@
 
 namespace keras_radn {
 
-// What coordinates and sums are computed in.
-template <typename T>
-struct Wide {
-  using Type = float;
-};
-template <>
-struct Wide<double> {
-  using Type = double;
-};
-
 // Part of the gradient of the map that one task owns: the channels of one slot
 // (see Slots) in the rows [begin, end) of one image. `sums` points at the
 // first channel of the slot in row `begin`.
@@ -44,9 +34,9 @@ struct Slots {
       : count(layout.map_tap == 0 ? g.offset_groups : g.samples()),
         samples(layout.map_tap == 0 ? g.taps() : 1) {}
   int64_t channel(const Geometry& g, const Layout& layout, int64_t slot) const {
-    return samples == 1 ? slot / g.taps() * layout.map_group +
-                              slot % g.taps() * layout.map_tap
-                        : slot * layout.map_group;
+    const int64_t first = slot * samples;
+    return first / g.taps() * layout.map_group +
+           first % g.taps() * layout.map_tap;
   }
 };
 

@@ -33,10 +33,10 @@ int64_t RowCost(const Geometry& g, const Layout& layout) {
 template <typename T>
 void MapGradient(OpKernelContext* context, const Geometry& g,
                  const Layout& layout, const T* gradient,
-                 const typename CoordOf<T>::Type* offset,
-                 const typename CoordOf<T>::Type* mask,
-                 typename CoordOf<T>::Type* sums, T* narrow_sums) {
-  using C = typename CoordOf<T>::Type;
+                 const typename Wide<T>::Type* offset,
+                 const typename Wide<T>::Type* mask,
+                 typename Wide<T>::Type* sums, T* narrow_sums) {
+  using C = typename Wide<T>::Type;
   using B = typename BitsOf<T>::Type;
   const Kernels<B>& kernels = BestKernels<B>();
   const Slots slots(g, layout);
@@ -100,10 +100,10 @@ void MapGradient(OpKernelContext* context, const Geometry& g,
 template <typename T>
 void CoordinateGradient(OpKernelContext* context, const Geometry& g,
                         const Layout& layout, const T* gradient, const T* map,
-                        const typename CoordOf<T>::Type* offset,
-                        const typename CoordOf<T>::Type* mask,
-                        typename CoordOf<T>::Type* offset_gradient,
-                        typename CoordOf<T>::Type* mask_gradient) {
+                        const typename Wide<T>::Type* offset,
+                        const typename Wide<T>::Type* mask,
+                        typename Wide<T>::Type* offset_gradient,
+                        typename Wide<T>::Type* mask_gradient) {
   const auto& kernels = BestKernels<typename BitsOf<T>::Type>();
   Parallel(context, g, g.rows, 2 * RowCost(g, layout),
            [&](int64_t begin, int64_t end, void* scratch) {
@@ -117,7 +117,7 @@ void CoordinateGradient(OpKernelContext* context, const Geometry& g,
 
 template <typename T>
 struct Launch<CpuDevice, T> {
-  using C = typename CoordOf<T>::Type;
+  using C = typename Wide<T>::Type;
 
   static void Sum(OpKernelContext* context, const Geometry& g,
                   const Layout& layout, const T* map, const C* offset,

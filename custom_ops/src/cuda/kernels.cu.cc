@@ -1,4 +1,4 @@
-// The arithmetic on the GPU. `Locate` in cpu/kernels.cc is the same rule.
+// The arithmetic on the GPU. `Axis` in cpu/plan.h is the same rule.
 //
 // Threads that follow each other take the vectors of 16 bytes of a pixel's
 // channels, so that a warp reads whole cache lines at each corner. All
