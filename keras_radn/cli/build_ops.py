@@ -27,10 +27,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(options: argparse.Namespace) -> int:
     """Runs `keras-radn build-ops`; see `main` for the exit status."""
     print("Compiling, which takes a minute or so", file=sys.stderr)
-    try:
-        path = build.build(options.cuda)
-    except RuntimeError as error:
-        raise OSError(error) from error
+    path = build.build(options.cuda)
     # In a new process, for this one may have loaded the earlier library.
     check = "from keras_radn.ops import library; print(library.load().problem)"
     problem = subprocess.run(

@@ -93,15 +93,15 @@ class ImagePairs:
         pairs = find_pairs(root, blur)
         self.blurred: Sequence[Path] = [blurred for blurred, _ in pairs]
         self.sharp: Sequence[Path] = [sharp for _, sharp in pairs]
+        self._one_folder = len({path.parent for path in self.blurred}) == 1
 
     def __len__(self) -> int:
         return len(self.blurred)
 
     def name(self, index: int) -> str:
         """Of a pair: its file, with folders if there are several."""
-        folders = {path.parent for path in self.blurred}
         path = self.blurred[index]
-        if len(folders) == 1:
+        if self._one_folder:
             return path.name
         return str(path.relative_to(self.root))
 

@@ -28,7 +28,8 @@ def build(cuda: str = "auto") -> Path:
     Raises:
         FileNotFoundError: if CMake, a C++ compiler or the sources are missing.
         OSError: if the folder cannot be written.
-        RuntimeError: if the build fails; the message has the end of its log.
+        ChildProcessError: if the build fails; the message has the end of its
+            log.
     """
     folder = library.folder()
     if not os.access(folder, os.W_OK):
@@ -101,4 +102,4 @@ def _cmake(*arguments):
     )
     if done.returncode:
         log = "\n".join(done.stdout.strip().splitlines()[-20:])
-        raise RuntimeError(f"The library could not be built:\n{log}")
+        raise ChildProcessError(f"The library could not be built:\n{log}")

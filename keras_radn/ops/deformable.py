@@ -121,9 +121,11 @@ def deformable_conv2d(
         _check_map("mask", mask, inputs, geometry, samples)
     chosen = library.choose(implementation)
     module = native if chosen == "native" else gather
-    return module.deformable_conv2d(
+    outputs = module.deformable_conv2d(
         inputs, kernel, offset, mask, geometry, groups, offset_groups
     )
+    out_size = geometry.output_size(inputs.shape[1:3])
+    return tf.ensure_shape(outputs, [inputs.shape[0], *out_size, filters])
 
 
 def _check_rank(name, tensor):

@@ -32,20 +32,14 @@ def deformable_conv2d(
     offset_groups: int,
 ) -> tf.Tensor:
     """See `keras_radn.ops.deformable_conv2d`; arguments are checked there."""
-    filters = kernel.shape[-1]
     points = sampling_points(inputs, offset, geometry, offset_groups)
     if mask is not None:
         mask = tf.cast(mask, points[1].dtype)
         points.append(tf.reshape(mask, tf.shape(points[0])))
     if projection.projects(inputs, kernel, groups, offset_groups):
         projected = projection.project(inputs, kernel, groups, offset_groups)
-        outputs = sample_projected(projected, points, filters)
-    else:
-        outputs = _sample_then_project(
-            inputs, kernel, points, groups, offset_groups
-        )
-    out_size = geometry.output_size(inputs.shape[1:3])
-    return tf.ensure_shape(outputs, [inputs.shape[0], *out_size, filters])
+        return sample_projected(projected, points, kernel.shape[-1])
+    return _sample_then_project(inputs, kernel, points, groups, offset_groups)
 
 
 def sampling_points(inputs, offset, geometry, offset_groups):

@@ -36,19 +36,14 @@ def deformable_conv2d(
         "offset_groups": offset_groups,
     }
     if projection.projects(inputs, kernel, groups, offset_groups):
-        outputs = library.load().ops.keras_radn_deformable_sum(
+        return library.load().ops.keras_radn_deformable_sum(
             projection.project(inputs, kernel, groups, offset_groups),
             offset,
             masks,
             **attributes,
         )
-    else:
-        outputs = _sample_then_project(
-            inputs, kernel, offset, masks, groups, attributes
-        )
-    out_size = geometry.output_size(inputs.shape[1:3])
-    return tf.ensure_shape(
-        outputs, [inputs.shape[0], *out_size, kernel.shape[-1]]
+    return _sample_then_project(
+        inputs, kernel, offset, masks, groups, attributes
     )
 
 

@@ -22,8 +22,6 @@ import tensorflow as tf
 
 from keras_radn.ops import deformable_conv2d, library
 
-pytestmark = pytest.mark.addons
-
 PYTHON = "KERAS_RADN_ADDONS_PYTHON"
 SCRIPT = pathlib.Path(__file__).with_name("resample.py")
 TOLERANCE = 1e-5  # of the largest magnitude in the array
