@@ -1,10 +1,10 @@
 import argparse
 import csv
-import io
 import json
 from pathlib import Path
 
 from keras_radn.cli.model_file import add_model_argument, load_model
+from keras_radn.files import written_beside
 
 _COLUMNS = {
     "blurred_psnr": ("blurred, dB", ".2f"),
@@ -69,17 +69,14 @@ def run(options: argparse.Namespace) -> int:
         cells = (f"{row[key]:{form}}" for key, (_, form) in _COLUMNS.items())
         print(f"| {row['name']} | {' | '.join(cells)} |")
     if options.json is not None:
-        _write(options.json, json.dumps(rows, indent=2) + "\n")
+        with written_beside(options.json) as partial:
+            partial.write_text(json.dumps(rows, indent=2) + "\n")
     if options.csv is not None:
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, ["name", *_COLUMNS])
-        writer.writeheader()
-        writer.writerows(rows)
-        _write(options.csv, text.getvalue())
+        with (
+            written_beside(options.csv) as partial,
+            partial.open("w", newline="") as file,
+        ):
+            writer = csv.DictWriter(file, ["name", *_COLUMNS])
+            writer.writeheader()
+            writer.writerows(rows)
     return 0
-
-
-def _write(path, text):
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, newline="")
-    partial.replace(path)

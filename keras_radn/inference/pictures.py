@@ -5,6 +5,8 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from keras_radn.files import written_beside
+
 # Quality 95 is the highest that Pillow advises.
 _SAVE_OPTIONS = {
     "JPEG": {"quality": 95, "subsampling": 0},
@@ -57,23 +59,20 @@ def save_picture(image: Image.Image, path: str | os.PathLike) -> None:
         raise ValueError(
             f"{path}: JPEG has no alpha channel; write a .png instead."
         )
-    partial = path.with_name(f".{path.name}.partial")
     metadata = {
         key: image.info[key]
         for key in ("exif", "icc_profile", "dpi")
         if key in image.info
     }
     try:
-        image.save(
-            partial, format_, **metadata, **_SAVE_OPTIONS.get(format_, {})
-        )
-        partial.replace(path)
+        with written_beside(path) as partial:
+            image.save(
+                partial, format_, **metadata, **_SAVE_OPTIONS.get(format_, {})
+            )
     except OSError as error:
         raise OSError(
             f"{path}: cannot be written: {error.strerror or error}."
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def output_format(path: str | os.PathLike) -> str:

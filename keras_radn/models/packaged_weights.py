@@ -13,6 +13,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_radn.files import written_beside
+
 _FOLDER = Path(__file__).parent / "data"
 
 
@@ -100,8 +102,6 @@ def write_weights(model: keras.Model, path: str | os.PathLike) -> str:
         arrays[variable.path] = array.astype("float16" if half else "float32")
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(buffer.getvalue())
-    partial.replace(path)
+    with written_beside(path) as partial:
+        partial.write_bytes(buffer.getvalue())
     return hashlib.sha256(buffer.getvalue()).hexdigest()

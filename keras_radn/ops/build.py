@@ -9,6 +9,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from keras_radn.files import written_beside
 from keras_radn.ops import library
 
 
@@ -64,9 +65,8 @@ def build(cuda: str = "auto") -> Path:
             (new, path),
             (library.checksum_file(new), library.checksum_file(path)),
         ):
-            partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-            shutil.copyfile(source, partial)
-            partial.replace(target)
+            with written_beside(target) as partial:
+                shutil.copyfile(source, partial)
     return path
 
 

@@ -1,0 +1,30 @@
+import pytest
+
+from keras_radn.files import written_beside
+
+
+def test_takes_the_place_of_the_file(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    with written_beside(path) as partial:
+        assert partial.parent == path.parent
+        assert partial.suffix == ".csv"
+        partial.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failure_leaves_the_file(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+
+    def fail():
+        with written_beside(path) as partial:
+            partial.write_text("ne")
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
