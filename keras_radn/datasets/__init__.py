@@ -1,23 +1,38 @@
 """Pairs of blurred and sharp images, and blur synthesis."""
 
-from keras_radn.datasets.blur_synthesis import BlurStrength, SyntheticBlur
+from keras_radn.datasets.blur_synthesis import SyntheticBlur
+from keras_radn.datasets.camera import BlurStrength
+from keras_radn.datasets.check import check_sources
 from keras_radn.datasets.loaders import (
     gopro,
+    gopro_pairs,
     image_pairs,
     synthetic_blur,
+    synthetic_source,
     whole_images,
 )
 from keras_radn.datasets.pairs import ImagePairs, find_pairs
-from keras_radn.datasets.patches import patch_dataset
+from keras_radn.datasets.patches import (
+    JoinedSources,
+    PatchSource,
+    patch_dataset,
+)
+from keras_radn.datasets.video import VideoBlur
 
 __all__ = [
     "BlurStrength",
     "ImagePairs",
+    "JoinedSources",
+    "PatchSource",
     "SyntheticBlur",
+    "VideoBlur",
+    "check_sources",
     "find_pairs",
     "gopro",
+    "gopro_pairs",
     "image_pairs",
     "patch_dataset",
     "synthetic_blur",
+    "synthetic_source",
     "whole_images",
 ]

@@ -1,58 +1,20 @@
 import os
-from dataclasses import dataclass
 
 import numpy as np
 
-try:
-    import cv2
-except ImportError as error:
-    raise ImportError(
-        "Making blur needs OpenCV: pip install 'keras-radn[train]'."
-    ) from error
-
-from keras_radn.datasets.files import list_images, read_rgb
-
-
-@dataclass(frozen=True)
-class BlurStrength:
-    """Distributions from which a blur is drawn.
-
-    Attributes:
-        path_shape, path_scale: gamma distribution of the length of the path
-            during the exposure, in pixels.
-        rotation: standard deviation of the rotation, in radians.
-        zoom: standard deviation of the relative change of scale.
-        tilt: standard deviation of the change of scale from one side of the
-            picture to the other, in each direction (pan and tilt of a camera).
-        curvature: standard deviation of the path's bend, relative to its
-            length.
-        foreground: probability of a foreground that moves on its own.
-        sharp: probability of no motion at all.
-        linear_light: probability that light is averaged in linear intensities
-            (gamma 2.2), else in the image's own values, as in the `blur`
-            kind of the GoPro set.
-        noise: largest standard deviation of the noise of white, in 1/255; its
-            variance falls to a quarter in black.
-        jpeg: probability that the blurred patch is compressed, at a quality
-            of 60 to 98.
-        exposure: largest change of the exposure of both pictures, in stops.
-    """
-
-    path_shape: float = 2.0
-    path_scale: float = 4.5
-    rotation: float = 0.012
-    zoom: float = 0.008
-    tilt: float = 0.008
-    curvature: float = 0.25
-    foreground: float = 0.5
-    sharp: float = 0.1
-    linear_light: float = 0.3
-    noise: float = 1.5
-    jpeg: float = 0.3
-    exposure: float = 0.5
+from keras_radn.datasets.camera import (
+    BlurStrength,
+    develop,
+    random_gamma,
+    random_jpeg,
+    random_light,
+)
+from keras_radn.datasets.files import cached_rgb, list_images, read_rgb
+from keras_radn.datasets.opencv import cv2
+from keras_radn.datasets.patches import PatchSource, require_size
 
 
-class SyntheticBlur:
+class SyntheticBlur(PatchSource):
     """Motion-blurred patches made from a folder of sharp photographs.
 
     The image during the exposure is a sequence of homographies (shift,
@@ -62,7 +24,10 @@ class SyntheticBlur:
     JPEG come after the blur.
 
     Args:
-        root: a folder with sharp photographs.
+        root: a folder with sharp photographs, none smaller than the patches.
+            Those with twice the side of the patches are best: what moves into
+            the patch, and the reduction by up to 2, then come from the
+            photograph itself.
         strength: distributions of the blur.
 
     Raises:
@@ -80,12 +45,6 @@ class SyntheticBlur:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def sample(
-        self, rng: np.random.Generator, size: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """A blurred patch of a random photograph; see `patch`."""
-        return self.patch(int(rng.integers(len(self))), rng, size)
-
     def patch(
         self, index: int, rng: np.random.Generator, size: int
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -98,33 +57,47 @@ class SyntheticBlur:
 
         Returns:
             Blurred and sharp patch, uint8 `(size, size, 3)`.
+
+        Raises:
+            ValueError: if a photograph is unreadable or smaller than the
+                patch.
         """
         # The margin gives the moving image something to bring in.
         margin = size // 4
-        scene = self._crop(index, rng, size + 2 * margin)
+        scene = self._crop(index, rng, size, margin)
         front = None
         if rng.random() < self.strength.foreground:
             other = int(rng.integers(len(self)))
-            front = self._crop(other, rng, size + 2 * margin)
+            front = self._crop(other, rng, size, margin)
         blurred, sharp = blur_scene(rng, scene, front, self.strength)
         window = np.s_[margin : margin + size, margin : margin + size]
         blurred, sharp = blurred[window], sharp[window]
-        if rng.random() < self.strength.jpeg:
-            blurred = _compress(blurred, int(rng.integers(60, 99)))
-        return blurred, sharp
+        return random_jpeg(rng, blurred, self.strength), sharp
 
-    def _crop(self, index, rng, size):
-        image = read_rgb(self.paths[index])
+    def check(self, index: int, size: int | None = None) -> None:
+        """Reads a photograph, which must have the patch's size at least."""
+        require_size(self.paths[index], read_rgb(self.paths[index]), size)
+
+    def _crop(self, index, rng, size, margin):
+        image = cached_rgb(self.paths[index])
+        require_size(self.paths[index], image, size)
+        # Around the patch a small photograph is continued by reflection.
+        missing = [max(0, size + 2 * margin - n) for n in image.shape[:2]]
+        if any(missing):
+            image = np.pad(
+                image,
+                [(n // 2, n - n // 2) for n in missing] + [(0, 0)],
+                mode="reflect",
+            )
+        size += 2 * margin
         # Photographs are reduced by up to 2, which also makes them sharper.
-        side = size * rng.uniform(
-            1, max(1, min(2, min(image.shape[:2]) / size))
-        )
-        side = min(round(side), *image.shape[:2])
+        side = round(size * rng.uniform(1, min(2, min(image.shape[:2]) / size)))
         top = int(rng.integers(image.shape[0] - side + 1))
         left = int(rng.integers(image.shape[1] - side + 1))
         crop = image[top : top + side, left : left + side]
-        interpolation = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
-        return cv2.resize(crop, (size, size), interpolation=interpolation)
+        if side == size:
+            return crop
+        return cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
 
 
 def blur_scene(
@@ -147,11 +120,9 @@ def blur_scene(
     """
     strength = strength or BlurStrength()
     height, width = scene.shape[:2]
-    gamma = 2.2 if rng.random() < strength.linear_light else 1.0
+    gamma = random_gamma(rng, strength)
     still = rng.random() < strength.sharp
-    light = (np.arange(256, dtype=np.float32) / 255) ** gamma
-    stops = strength.exposure * rng.uniform(-1, 1)
-    light *= np.float32(2 ** (stops * gamma / 2.2))
+    light = random_light(rng, gamma, strength)
     layers = [light[scene]]
     if front is not None:
         alpha = _soft_mask(rng, height, width)[..., np.newaxis]
@@ -165,13 +136,7 @@ def blur_scene(
     for t in np.linspace(0, 1, instants):
         total += _compose(layers, paths, t)
     middle = _compose(layers, paths, 0.5)
-    return tuple(
-        _to_uint8(picture, gamma, noise, rng)
-        for picture, noise in (
-            (total / instants, rng.uniform(0, strength.noise)),
-            (middle, 0),
-        )
-    )
+    return develop(rng, total / instants, middle, gamma, strength)
 
 
 def random_path(rng: np.random.Generator, strength: BlurStrength) -> np.ndarray:
@@ -245,19 +210,3 @@ def _soft_mask(rng, height, width):
     )
     cv2.fillPoly(mask, [outline.astype(np.int32)], 1.0)
     return cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.7, 2.5))
-
-
-def _to_uint8(picture, gamma, noise, rng):
-    values = 255 * np.clip(picture, 0, 1) ** (1 / gamma)
-    if noise:
-        deviation = noise * np.sqrt((1 + 3 * values / 255) / 4)
-        values = values + deviation * rng.normal(size=values.shape)
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
-
-
-def _compress(picture, quality):
-    # OpenCV's order of channels is blue, green, red.
-    _, data = cv2.imencode(
-        ".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality]
-    )
-    return cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]

@@ -7,9 +7,18 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from keras_radn.datasets.blur_synthesis import BlurStrength, SyntheticBlur
+from keras_radn.datasets.blur_synthesis import SyntheticBlur
+from keras_radn.datasets.camera import BlurStrength
+from keras_radn.datasets.files import SUFFIXES, find_files
 from keras_radn.datasets.pairs import ImagePairs
-from keras_radn.datasets.patches import as_tensors, augment
+from keras_radn.datasets.patches import (
+    JoinedSources,
+    PatchSource,
+    as_tensors,
+    augment,
+)
+from keras_radn.datasets.video import SUFFIXES as VIDEO_SUFFIXES
+from keras_radn.datasets.video import VideoBlur
 
 _GOPRO_SIZES = {"train": 2103, "test": 1111}
 
@@ -47,6 +56,29 @@ def gopro(
         FileNotFoundError: if the set is not there or a partner is missing.
         ValueError: if an argument is not known.
     """
+    pairs = gopro_pairs(root, split, blur)
+    if split == "test":
+        return whole_images(pairs)
+    return _patches(pairs, patch_size, batch_size, seed, deterministic)
+
+
+def gopro_pairs(
+    root: str | os.PathLike, split: str, blur: str = "blur"
+) -> ImagePairs:
+    """The pairs of one half of the GoPro set; see `gopro`.
+
+    Args:
+        root: the folder that holds `train` and `test`.
+        split: `"train"` or `"test"`.
+        blur: `"blur"` or `"blur_gamma"`.
+
+    Returns:
+        The pairs. Warns if they are not complete.
+
+    Raises:
+        FileNotFoundError: if the set is not there or a partner is missing.
+        ValueError: if an argument is not known.
+    """
     if split not in _GOPRO_SIZES or blur not in ("blur", "blur_gamma"):
         raise ValueError(
             '`split` must be "train" or "test", and `blur` "blur" or '
@@ -64,11 +96,9 @@ def gopro(
         warnings.warn(
             f"{folder} has {len(pairs)} pairs, the GoPro set "
             f"{_GOPRO_SIZES[split]}: results will not compare with others.",
-            stacklevel=2,
+            stacklevel=3,
         )
-    if split == "test":
-        return whole_images(pairs)
-    return _patches(pairs, patch_size, batch_size, seed, deterministic)
+    return pairs
 
 
 def image_pairs(
@@ -112,12 +142,13 @@ def synthetic_blur(
     deterministic: bool = True,
     strength: BlurStrength | None = None,
 ) -> tf.data.Dataset:
-    """Patches of sharp photographs, blurred by made-up motion.
+    """Patches of sharp photographs and videos, blurred by motion.
 
-    An epoch has as many patches as there are photographs.
+    An epoch has a patch of each photograph and 16 of each video; see
+    `synthetic_source`.
 
     Args:
-        sharp: a folder of sharp photographs.
+        sharp: a folder of sharp photographs, videos or both.
         patch_size: side of the patches in pixels.
         batch_size: patches per batch; what is left of an epoch is dropped.
         seed: of photographs, blur and augmentation.
@@ -129,11 +160,44 @@ def synthetic_blur(
         `(batch_size, patch_size, patch_size, 3)` in [0, 1].
 
     Raises:
-        FileNotFoundError: if there are no images.
-        ValueError: if there are fewer photographs than a batch has.
+        FileNotFoundError: if there are neither images nor videos.
+        ImportError: if there are videos and PyAV is not installed.
+        ValueError: if an epoch has fewer patches than a batch.
     """
-    source = SyntheticBlur(sharp, strength)
+    source = synthetic_source(sharp, strength)
     return _patches(source, patch_size, batch_size, seed, deterministic)
+
+
+def synthetic_source(
+    root: str | os.PathLike, strength: BlurStrength | None = None
+) -> PatchSource:
+    """The source of blur made from a folder of photographs, videos or both.
+
+    Every photograph has one entry and every video 16 (see `VideoBlur`): a
+    random patch comes from a video 16 times as often as from a photograph.
+
+    Args:
+        root: a folder; looked through with all that is below.
+        strength: distributions of the blur.
+
+    Returns:
+        A `SyntheticBlur`, a `VideoBlur` or both joined.
+
+    Raises:
+        FileNotFoundError: if there are neither images nor videos.
+        ImportError: if there are videos and PyAV is not installed.
+    """
+    sources: list[PatchSource] = []
+    if find_files(root, SUFFIXES):
+        sources.append(SyntheticBlur(root, strength))
+    if find_files(root, VIDEO_SUFFIXES):
+        sources.append(VideoBlur(root, strength))
+    if not sources:
+        raise FileNotFoundError(
+            f"There are no images ({', '.join(SUFFIXES)}) and no videos "
+            f"({', '.join(VIDEO_SUFFIXES)}) in {root}."
+        )
+    return sources[0] if len(sources) == 1 else JoinedSources(sources)
 
 
 def whole_images(pairs: ImagePairs) -> tf.data.Dataset:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_radn.datasets.files import list_images, read_rgb
+from keras_radn.datasets.files import cached_rgb, list_images, read_rgb
+from keras_radn.datasets.patches import PatchSource, require_size
 
 # Names of folders with blurred images, and of those with their sharp partners.
 _LAYOUTS = {
@@ -77,7 +78,7 @@ def _partner(root, parts, place):
     )
 
 
-class ImagePairs:
+class ImagePairs(PatchSource):
     """Random patches of real pairs, in any layout of `find_pairs`.
 
     Args:
@@ -111,20 +112,7 @@ class ImagePairs:
         Raises:
             ValueError: if a file is no image or the sizes differ.
         """
-        blurred, sharp = self.blurred[index], self.sharp[index]
-        pair = read_rgb(blurred), read_rgb(sharp)
-        if pair[0].shape != pair[1].shape:
-            raise ValueError(
-                f"{blurred} and {sharp} differ in size: {pair[0].shape[:2]} "
-                f"and {pair[1].shape[:2]}."
-            )
-        return pair
-
-    def sample(
-        self, rng: np.random.Generator, size: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """A random patch of a random pair; see `patch`."""
-        return self.patch(int(rng.integers(len(self))), rng, size)
+        return self._read(index, cached_rgb)
 
     def patch(
         self, index: int, rng: np.random.Generator, size: int
@@ -140,16 +128,28 @@ class ImagePairs:
             Blurred and sharp patch, uint8 `(size, size, 3)`.
 
         Raises:
-            ValueError: if the image is smaller than the patch.
+            ValueError: if a file is no image, the sizes differ, or the images
+                are smaller than the patch.
         """
         pair = self.whole(index)
+        require_size(self.blurred[index], pair[0], size)
         height, width = pair[0].shape[:2]
-        if min(height, width) < size:
-            raise ValueError(
-                f"{self.blurred[index]} is smaller than the patch: "
-                f"{width}x{height} pixels for patches of {size}."
-            )
         top = int(rng.integers(height - size + 1))
         left = int(rng.integers(width - size + 1))
         window = np.s_[top : top + size, left : left + size]
         return pair[0][window], pair[1][window]
+
+    def check(self, index: int, size: int | None = None) -> None:
+        """Reads a pair, whose images must be alike and as large as patches."""
+        blurred, _ = self._read(index, read_rgb)
+        require_size(self.blurred[index], blurred, size)
+
+    def _read(self, index, read):
+        blurred, sharp = self.blurred[index], self.sharp[index]
+        pair = read(blurred), read(sharp)
+        if pair[0].shape != pair[1].shape:
+            raise ValueError(
+                f"{blurred} and {sharp} differ in size: {pair[0].shape[:2]} "
+                f"and {pair[1].shape[:2]}."
+            )
+        return pair

@@ -1,17 +1,100 @@
+import bisect
+import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 
-class PatchSource(Protocol):
-    """Where pairs of patches come from."""
+class PatchSource(ABC):
+    """Where pairs of patches come from: entries that are files or parts."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many entries there are."""
+
+    @abstractmethod
+    def patch(
+        self, index: int, rng: np.random.Generator, size: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A random patch of an entry, a function of the arguments alone.
+
+        Args:
+            index: which entry, from 0 to `len(self) - 1`.
+            rng: source of randomness.
+            size: side of the patch in pixels.
+
+        Returns:
+            Blurred and sharp patch, uint8 `(size, size, 3)`.
+        """
+
+    @abstractmethod
+    def check(self, index: int, size: int | None = None) -> None:
+        """Reads an entry to its end.
+
+        Args:
+            index: which entry.
+            size: side of the patches in pixels, or `None` if any size will do.
+
+        Raises:
+            ValueError: if a file is unreadable or truncated, the sizes of a
+                pair differ, or the entry is too small for patches.
+        """
 
     def sample(
         self, rng: np.random.Generator, size: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Blurred and sharp patch, uint8 `(size, size, 3)`."""
+        """A random patch of a random entry; see `patch`."""
+        return self.patch(int(rng.integers(len(self))), rng, size)
+
+
+class JoinedSources(PatchSource):
+    """The entries of several sources, one after the other.
+
+    Args:
+        sources: what to join.
+    """
+
+    def __init__(self, sources: Sequence[PatchSource]):
+        self.sources = list(sources)
+        self._ends = list(itertools.accumulate(map(len, self.sources)))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def patch(
+        self, index: int, rng: np.random.Generator, size: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A random patch of an entry; see `PatchSource.patch`."""
+        source, index = self._find(index)
+        return source.patch(index, rng, size)
+
+    def check(self, index: int, size: int | None = None) -> None:
+        """Reads an entry; see `PatchSource.check`."""
+        source, index = self._find(index)
+        source.check(index, size)
+
+    def _find(self, index):
+        i = bisect.bisect_right(self._ends, index)
+        return self.sources[i], index - (self._ends[i - 1] if i else 0)
+
+
+def require_size(name: str | Path, image: np.ndarray, size: int | None) -> None:
+    """Raises a ValueError if an image is smaller than patches.
+
+    Args:
+        name: of the file, for the message.
+        image: `(height, width, ...)`.
+        size: side of the patches in pixels, or `None` if any size will do.
+    """
+    height, width = image.shape[:2]
+    if size is not None and min(height, width) < size:
+        raise ValueError(
+            f"{name} is smaller than the patch: {width}x{height} pixels for "
+            f"patches of {size}."
+        )
 
 
 def patch_dataset(
@@ -21,6 +104,7 @@ def patch_dataset(
     batch_size: int = 16,
     seed: int = 0,
     first_batch: int = 0,
+    context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
     """An endless stream of batches, each a function of the seed and its index.
 
@@ -35,13 +119,16 @@ def patch_dataset(
         batch_size: patches per batch.
         seed: non-negative integer.
         first_batch: index of the first batch.
+        context: which replicas of a `tf.distribute` strategy the stream is
+            for: it then has their parts of each batch, one after the other.
 
     Returns:
         A dataset of `(blurred, sharp)`, float32
         `(batch_size, patch_size, patch_size, 3)` in [0, 1].
 
     Raises:
-        ValueError: if shares and sources do not fit together.
+        ValueError: if shares and sources do not fit together, or the replicas
+            do not divide the batch.
     """
     if len(sources) != len(shares) or not np.isclose(sum(shares), 1):
         raise ValueError(
@@ -54,15 +141,26 @@ def patch_dataset(
         source = sources[int(rng.choice(len(sources), p=shares))]
         return augment(source.sample(rng, patch_size), rng)
 
-    last = np.iinfo(np.int64).max
+    context = context or tf.distribute.InputContext()
+    part = batch_size // context.num_input_pipelines
+    first = context.input_pipeline_id * part
+
+    def indices(batch):
+        start = batch * batch_size + first
+        return tf.data.Dataset.range(start, start + part)
+
+    last = np.iinfo(np.int64).max // batch_size
     return (
-        tf.data.Dataset.range(first_batch * batch_size, last)
+        tf.data.Dataset.range(first_batch, last)
+        .flat_map(indices)
         .map(
             as_tensors(draw, patch_size),
-            num_parallel_calls=2,
+            num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
-        .batch(batch_size, drop_remainder=True)
+        .batch(
+            context.get_per_replica_batch_size(batch_size), drop_remainder=True
+        )
         .prefetch(4)
     )
 

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
-from keras_radn.datasets import SyntheticBlur, blur_synthesis
+from keras_radn.datasets import SyntheticBlur, blur_synthesis, camera
 from keras_radn.datasets.blur_synthesis import (
     BlurStrength,
     blur_scene,
@@ -68,12 +69,13 @@ def test_foreground_covers_a_part(photo, rng):
 
 def test_path_is_still_in_the_middle(rng):
     lengths = []
+    strength = BlurStrength(path_shape=2, path_scale=4.5, curvature=0)
     for _ in range(500):
-        path = random_path(rng, BlurStrength(curvature=0))
+        path = random_path(rng, strength)
         np.testing.assert_array_equal(path[16], 0)
         lengths.append(np.hypot(*(path[-1, :2] - path[0, :2])))
     # The mean of the gamma distribution.
-    assert np.mean(lengths) == pytest.approx(2.0 * 4.5, rel=0.15)
+    assert np.mean(lengths) == pytest.approx(2 * 4.5, rel=0.15)
 
 
 def test_exposure_changes_both_pictures_alike(photo, rng):
@@ -95,7 +97,7 @@ def test_noise_grows_with_light(rng):
     deviations = []
     for level in (0, 255):
         picture = np.full((200, 200, 3), level / 255)
-        noisy = blur_synthesis._to_uint8(0.5 * picture + 0.25, 1, 4.0, rng)
+        noisy = camera.to_uint8(0.5 * picture + 0.25, 1, 4.0, rng)
         deviations.append(noisy.std())
     # Values of 0.25 and 0.75.
     assert deviations[0] == pytest.approx(4 * np.sqrt(1.75 / 4), rel=0.03)
@@ -121,3 +123,20 @@ def test_tilt_moves_opposite_sides_apart(photo, monkeypatch, rng):
     # x = 50 + 30 / (1 + 0.1 * 30 / 100)
     column = np.average(np.arange(100), weights=moved[..., 0].sum(axis=0))
     assert column == pytest.approx(50 + 30 / 1.03, abs=0.1)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (70, 300), (95, 64)])
+def test_small_photographs_are_not_enlarged(tmp_path, rng, shape):
+    """Without motion, the sharp patch is a part of the photograph."""
+    picture = rng.integers(0, 256, (*shape, 3), np.uint8)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    still = {"noise": 0, "sharp": 1, "jpeg": 0, "foreground": 0, "exposure": 0}
+    source = SyntheticBlur(tmp_path, BlurStrength(**still))
+    _, sharp = source.sample(rng, 64)
+    windows = np.lib.stride_tricks.sliding_window_view(picture, (64, 64, 3))
+    assert (sharp == windows).all(axis=(-3, -2, -1)).any()
+
+
+def test_photograph_smaller_than_the_patch(stills_folder, rng):
+    with pytest.raises(ValueError, match=r"jpg is smaller.*260x200 pixels"):
+        SyntheticBlur(stills_folder).sample(rng, 201)
