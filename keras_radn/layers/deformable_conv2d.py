@@ -29,6 +29,8 @@ class DeformableConv2D(keras.layers.Layer):
             their own.
         modulated: whether a mask in [0, 1] per tap and position is estimated
             too (Deformable ConvNets v2).
+        max_offset: bound on the offsets in both directions, in pixels of the
+            input, so that they cannot explode in training; `None` for none.
         activation: activation function or its name.
         use_bias: whether a bias is added.
         kernel_initializer: initializer of the kernel.
@@ -60,6 +62,7 @@ class DeformableConv2D(keras.layers.Layer):
         groups: int = 1,
         offset_groups: int = 1,
         modulated: bool = False,
+        max_offset: float | None = None,
         activation=None,
         use_bias: bool = True,
         kernel_initializer="glorot_uniform",
@@ -77,10 +80,15 @@ class DeformableConv2D(keras.layers.Layer):
         self.groups = groups
         self.offset_groups = offset_groups
         self.modulated = modulated
+        self.max_offset = max_offset
         self.activation = keras.activations.get(activation)
         self.use_bias = use_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
+        if max_offset is not None and not max_offset > 0:
+            raise ValueError(
+                f"`max_offset` must be positive. Received: {max_offset!r}"
+            )
         if filters % groups:
             raise ValueError(
                 f"`groups` must divide `filters`. Received: groups={groups}, "
@@ -151,11 +159,13 @@ class DeformableConv2D(keras.layers.Layer):
             `(batch, out_height, out_width, offset_groups * taps)` in [0, 1],
             or `None` if the layer is not modulated.
         """
-        estimate = self.offset_conv(inputs)
-        if not self.modulated:
-            return estimate, None
-        offset, mask = ops.split(estimate, [2 * self._samples], axis=-1)
-        return offset, ops.sigmoid(mask)
+        offset, mask = self.offset_conv(inputs), None
+        if self.modulated:
+            offset, mask = ops.split(offset, [2 * self._samples], axis=-1)
+            mask = ops.sigmoid(mask)
+        if self.max_offset is not None:
+            offset = ops.clip(offset, -self.max_offset, self.max_offset)
+        return offset, mask
 
     def call(self, inputs):
         offset, mask = self.estimate_offset(inputs)
@@ -195,6 +205,7 @@ class DeformableConv2D(keras.layers.Layer):
             "groups": self.groups,
             "offset_groups": self.offset_groups,
             "modulated": self.modulated,
+            "max_offset": self.max_offset,
             "activation": keras.activations.serialize(self.activation),
             "use_bias": self.use_bias,
             "kernel_initializer": keras.initializers.serialize(

@@ -1,7 +1,12 @@
+import functools
+
 import keras
 from keras import ops
 
 from keras_radn.layers.deformable_conv2d import DeformableConv2D
+
+# Far beyond any use: at least 256 pixels of the image.
+MAX_OFFSET = 64.0
 
 
 @keras.saving.register_keras_serializable("keras_radn")
@@ -40,7 +45,9 @@ class DenseDeformableModule(keras.layers.Layer):
         self.units = units
         self.growth_rate = growth_rate
         self.deformable = deformable
-        conv = DeformableConv2D if deformable else keras.layers.Conv2D
+        conv = keras.layers.Conv2D
+        if deformable:
+            conv = functools.partial(DeformableConv2D, max_offset=MAX_OFFSET)
         self.convs = [
             conv(
                 growth_rate,

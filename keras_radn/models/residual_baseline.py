@@ -1,3 +1,5 @@
+import functools
+
 import keras
 from keras import layers
 
@@ -6,6 +8,7 @@ from keras_radn.layers import (
     PadToMultiple,
     SelfAttention,
 )
+from keras_radn.layers.dense_deformable_module import MAX_OFFSET
 from keras_radn.models.deblurring_model import (
     DeblurringModel,
     apply_reconstruction,
@@ -147,7 +150,9 @@ def apply_residual_block(x, dtype, name, deformable=(False, False)):
     for i, (is_deformable, activation) in enumerate(
         zip(deformable, ("relu", None), strict=True), start=1
     ):
-        conv = DeformableConv2D if is_deformable else layers.Conv2D
+        conv = layers.Conv2D
+        if is_deformable:
+            conv = functools.partial(DeformableConv2D, max_offset=MAX_OFFSET)
         x = conv(
             shortcut.shape[-1],
             3,
