@@ -1,4 +1,5 @@
 import os
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -130,13 +131,8 @@ def blur_scene(
     paths = [random_path(rng, strength) for _ in layers]
     if still:
         paths = [np.zeros_like(path) for path in paths]
-    longest = max(np.abs(np.diff(p[:, :2], axis=0)).sum() for p in paths)
-    instants = int(np.clip(longest, 8, 40)) | 1  # odd: there is a middle
-    total = np.zeros_like(layers[0])
-    for t in np.linspace(0, 1, instants):
-        total += _compose(layers, paths, t)
-    middle = _compose(layers, paths, 0.5)
-    return develop(rng, total / instants, middle, gamma, strength)
+    mean, middle = expose(layers, paths)
+    return develop(rng, mean, middle, gamma, strength)
 
 
 def random_path(rng: np.random.Generator, strength: BlurStrength) -> np.ndarray:
@@ -150,20 +146,79 @@ def random_path(rng: np.random.Generator, strength: BlurStrength) -> np.ndarray:
         `(33, 6)`: shift in x and y (pixels), rotation (radians), relative
         zoom and tilt in x and y, at equal times; zero in the middle.
     """
+    return camera_path(
+        length=rng.gamma(strength.path_shape, strength.path_scale),
+        angle=rng.uniform(0, 2 * np.pi),
+        change=rng.normal(0, strength.curvature),
+        bend=rng.normal(0, strength.curvature),
+        wave=rng.normal(0, strength.curvature / 4),
+        phase=rng.random(),
+        rotation=rng.normal(0, strength.rotation),
+        zoom=rng.normal(0, strength.zoom),
+        tilt=rng.normal(0, strength.tilt, 2),
+    )
+
+
+def camera_path(
+    length: float,
+    angle: float,
+    change: float = 0.0,
+    bend: float = 0.0,
+    wave: float = 0.0,
+    phase: float = 0.0,
+    rotation: float = 0.0,
+    zoom: float = 0.0,
+    tilt: tuple[float, float] = (0.0, 0.0),
+) -> np.ndarray:
+    """A smooth motion during an exposure.
+
+    Args:
+        length: of the straight part of the path, in pixels.
+        angle: its direction, in radians.
+        change: of the speed, relative to its mean.
+        bend: distance from the straight line at both ends, in quarters of the
+            length.
+        wave: amplitude of a sine across the line, relative to the length.
+        phase: of the sine, in turns.
+        rotation: from start to end, in radians.
+        zoom: relative change of scale from start to end.
+        tilt: change of scale from one side to the other, in x and y.
+
+    Returns:
+        As `random_path`.
+    """
     t = np.linspace(-0.5, 0.5, 33)
-    length = rng.gamma(strength.path_shape, strength.path_scale)
-    angle = rng.uniform(0, 2 * np.pi)
-    along = t + rng.normal(0, strength.curvature) * t**2
-    bend = rng.normal(0, strength.curvature)
-    wave = rng.normal(0, strength.curvature / 4)
-    across = bend * t**2 + wave * np.sin(2 * np.pi * (t + rng.random()))
+    along = t + change * t**2
+    across = bend * t**2 + wave * np.sin(2 * np.pi * (t + phase))
     path = np.empty((len(t), 6))
     path[:, 0] = length * (np.cos(angle) * along - np.sin(angle) * across)
     path[:, 1] = length * (np.sin(angle) * along + np.cos(angle) * across)
-    path[:, 2] = rng.normal(0, strength.rotation) * t
-    path[:, 3] = rng.normal(0, strength.zoom) * t
-    path[:, 4:] = rng.normal(0, strength.tilt, 2) * t[:, np.newaxis]
+    path[:, 2] = rotation * t
+    path[:, 3] = zoom * t
+    path[:, 4:] = np.asarray(tilt) * t[:, np.newaxis]
     return path - path[len(t) // 2]
+
+
+def expose(
+    layers: Sequence[np.ndarray], paths: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The light that falls on the sensor while layers move.
+
+    Args:
+        layers: the first one, `(height, width, 3)`, is behind the others,
+            `(height, width, 4)`, which are multiplied by their last channel,
+            the opacity; float32 intensities.
+        paths: a path for each layer, as of `random_path`.
+
+    Returns:
+        The mean over the exposure, and the picture at its middle.
+    """
+    longest = max(np.abs(np.diff(p[:, :2], axis=0)).sum() for p in paths)
+    instants = int(np.clip(longest, 8, 40)) | 1  # odd: there is a middle
+    total = np.zeros_like(layers[0])
+    for t in np.linspace(0, 1, instants):
+        total += _compose(layers, paths, t)
+    return total / instants, _compose(layers, paths, 0.5)
 
 
 def _compose(layers, paths, t):

@@ -7,6 +7,7 @@ from keras_radn.datasets import SyntheticBlur, blur_synthesis, camera
 from keras_radn.datasets.blur_synthesis import (
     BlurStrength,
     blur_scene,
+    camera_path,
     random_path,
 )
 
@@ -76,6 +77,18 @@ def test_path_is_still_in_the_middle(rng):
         lengths.append(np.hypot(*(path[-1, :2] - path[0, :2])))
     # The mean of the gamma distribution.
     assert np.mean(lengths) == pytest.approx(2 * 4.5, rel=0.15)
+
+
+def test_camera_path():
+    """Positions at start and end, by hand."""
+    path = camera_path(8, np.pi / 2, bend=0.4, rotation=0.1, tilt=(0.2, 0.3))
+    assert path.shape == (33, 6)
+    np.testing.assert_array_equal(path[16], 0)
+    # Downwards by 8; both ends 0.4 quarters of that to the left.
+    expected = [-0.8, 4, 0.05, 0, 0.1, 0.15]
+    np.testing.assert_allclose(path[-1], expected, atol=1e-12)
+    expected = [-0.8, -4, -0.05, 0, -0.1, -0.15]
+    np.testing.assert_allclose(path[0], expected, atol=1e-12)
 
 
 def test_exposure_changes_both_pictures_alike(photo, rng):
