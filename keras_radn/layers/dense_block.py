@@ -1,6 +1,8 @@
 import keras
 from keras import ops
 
+from keras_radn.layers.batch_normalization import BatchNormalization
+
 
 @keras.saving.register_keras_serializable("keras_radn")
 class DenseBlock(keras.layers.Layer):
@@ -15,6 +17,8 @@ class DenseBlock(keras.layers.Layer):
         bottleneck_filters: filters of the 1x1 convolutions; `None` is
             `4 * growth_rate`, as in the paper.
         momentum: of the moving averages of the batch norms.
+        synchronized: whether the norms use the statistics of all replicas of
+            a distribution strategy.
         **kwargs: arguments of `keras.layers.Layer`.
 
     Input shape: `(batch, height, width, channels)`.
@@ -31,6 +35,7 @@ class DenseBlock(keras.layers.Layer):
         growth_rate: int = 32,
         bottleneck_filters: int | None = None,
         momentum: float = 0.9,
+        synchronized: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -38,6 +43,7 @@ class DenseBlock(keras.layers.Layer):
         self.growth_rate = growth_rate
         self.bottleneck_filters = bottleneck_filters or 4 * growth_rate
         self.momentum = momentum
+        self.synchronized = synchronized
         self.bottleneck_norms = []
         self.bottleneck_convs = []
         self.growth_norms = []
@@ -56,9 +62,10 @@ class DenseBlock(keras.layers.Layer):
 
     def _norm(self, name):
         # DenseNet's epsilon in keras.applications.
-        return keras.layers.BatchNormalization(
+        return BatchNormalization(
             momentum=self.momentum,
             epsilon=1.001e-5,
+            synchronized=self.synchronized,
             dtype=self.dtype_policy,
             name=name,
         )
@@ -111,4 +118,5 @@ class DenseBlock(keras.layers.Layer):
             "growth_rate": self.growth_rate,
             "bottleneck_filters": self.bottleneck_filters,
             "momentum": self.momentum,
+            "synchronized": self.synchronized,
         }

@@ -1,6 +1,8 @@
 import keras
 from keras import ops
 
+from keras_radn.layers.batch_normalization import BatchNormalization
+
 
 @keras.saving.register_keras_serializable("keras_radn")
 class Transition(keras.layers.Layer):
@@ -12,6 +14,8 @@ class Transition(keras.layers.Layer):
     Args:
         filters: channels of the output.
         momentum: of the moving averages of the batch norm.
+        synchronized: whether the norm uses the statistics of all replicas of
+            a distribution strategy.
         **kwargs: arguments of `keras.layers.Layer`.
 
     Input shape: `(batch, height, width, channels)`.
@@ -21,13 +25,21 @@ class Transition(keras.layers.Layer):
     Reference: section "Dense encoder decoder backbone" of the paper.
     """
 
-    def __init__(self, filters: int, momentum: float = 0.9, **kwargs):
+    def __init__(
+        self,
+        filters: int,
+        momentum: float = 0.9,
+        synchronized: bool = False,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.filters = filters
         self.momentum = momentum
-        self.norm = keras.layers.BatchNormalization(
+        self.synchronized = synchronized
+        self.norm = BatchNormalization(
             momentum=momentum,
             epsilon=1.001e-5,
+            synchronized=synchronized,
             dtype=self.dtype_policy,
             name="norm",
         )
@@ -55,4 +67,5 @@ class Transition(keras.layers.Layer):
             **super().get_config(),
             "filters": self.filters,
             "momentum": self.momentum,
+            "synchronized": self.synchronized,
         }

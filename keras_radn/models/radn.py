@@ -1,4 +1,5 @@
 import keras
+import tensorflow as tf
 from keras import layers
 
 from keras_radn.layers import (
@@ -10,6 +11,7 @@ from keras_radn.layers import (
     SpaceToDepth,
     Transition,
 )
+from keras_radn.layers.batch_normalization import BatchNormalization
 from keras_radn.models.deblurring_model import (
     DeblurringModel,
     apply_reconstruction,
@@ -122,6 +124,8 @@ class RADN(DeblurringModel):
             dtype=image_dtype(policy),
             name="normalize",
         )(x)
+        # A strategy's replicas share the statistics of their joint batch.
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
         x, skips = apply_encoder(
             x,
             units=encoder_units,
@@ -129,6 +133,7 @@ class RADN(DeblurringModel):
             stem_filters=stem_filters,
             transition_filters=transition_filters,
             stem_pool=stem_pool,
+            synchronized=replicas > 1,
             dtype=policy,
         )
         if attention:
@@ -198,6 +203,7 @@ def apply_encoder(
     stem_filters,
     transition_filters,
     stem_pool,
+    synchronized,
     dtype,
 ):
     """DenseNet-121's first layers on a space-to-depth image.
@@ -219,8 +225,12 @@ def apply_encoder(
         dtype=dtype,
         name="stem_conv",
     )(x)
-    x = layers.BatchNormalization(
-        momentum=0.9, epsilon=1.001e-5, dtype=dtype, name="stem_norm"
+    x = BatchNormalization(
+        momentum=0.9,
+        epsilon=1.001e-5,
+        synchronized=synchronized,
+        dtype=dtype,
+        name="stem_norm",
     )(x)
     x = skips["stem"] = layers.ReLU(dtype=dtype, name="stem_relu")(x)
     if stem_pool:
@@ -230,9 +240,18 @@ def apply_encoder(
         zip(units, transition_filters, strict=True), start=1
     ):
         x = DenseBlock(
-            count, growth_rate, dtype=dtype, name=f"encoder_block{i}"
+            count,
+            growth_rate,
+            synchronized=synchronized,
+            dtype=dtype,
+            name=f"encoder_block{i}",
         )(x)
-        x = Transition(filters, dtype=dtype, name=f"encoder_transition{i}")(x)
+        x = Transition(
+            filters,
+            synchronized=synchronized,
+            dtype=dtype,
+            name=f"encoder_transition{i}",
+        )(x)
         if i < len(units):
             skips[f"transition{i}"] = x
             x = layers.AveragePooling2D(

@@ -54,6 +54,24 @@ def test_uses_estimated_offset_and_mask(rng):
     np.testing.assert_allclose(layer(inputs), expected, rtol=1e-4, atol=1e-4)
 
 
+def test_offset_is_bounded(rng):
+    inputs = rng.normal(size=(1, 6, 5, 4)).astype("float32")
+    bounded, free = (
+        DeformableConv2D(2, modulated=True, max_offset=bound)
+        for bound in (0.5, None)
+    )
+    for layer in (bounded, free):
+        layer.build(inputs.shape)
+    random = [rng.normal(size=w.shape) for w in bounded.get_weights()]
+    for layer in (bounded, free):
+        layer.set_weights(random)
+    offset, mask = bounded.estimate_offset(inputs)
+    expected, unchanged = free.estimate_offset(inputs)
+    assert np.abs(expected).max() > 2
+    np.testing.assert_array_equal(offset, np.clip(expected, -0.5, 0.5))
+    np.testing.assert_array_equal(mask, unchanged)
+
+
 def test_learns_where_to_look(rng):
     """The target is the input moved by two pixels; only offsets can learn."""
     inputs = keras.Input((None, None, 1))
@@ -72,6 +90,7 @@ def test_learns_where_to_look(rng):
 def test_bad_arguments():
     check_error(lambda: DeformableConv2D(3, groups=2), "divide `filters`")
     check_error(lambda: DeformableConv2D(3, kernel_size=0), "kernel_size")
+    check_error(lambda: DeformableConv2D(3, max_offset=0), "max_offset")
     inputs = np.zeros((1, 4, 4, 3), "float32")
     check_error(lambda: DeformableConv2D(4, groups=2)(inputs), "groups=2")
     check_error(

@@ -1,0 +1,213 @@
+"""Time of a training step of RADN, beside that of its convolutions alone.
+
+    python benchmarks/training_step.py [--dtype mixed_bfloat16]
+
+The step is that of `keras_radn.training`: Adam with clipping and averaged
+weights, on a batch in memory. Its convolutions alone are all convolutions and
+matrix products of the step's graph, forward and backward, of the same shapes
+and dtypes but on random tensors and with nothing between them; the sampling of
+the deformable ones is not among them. Both are measured in turns. Then come a
+profile of the step, by the operations' own time, and the input pipeline with
+nothing else running.
+"""
+
+import argparse
+import collections
+import inspect
+import itertools
+import math
+import os
+import re
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import tensorflow as tf
+from measure import median_seconds
+from PIL import Image
+from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+from keras_radn import RADN
+from keras_radn.datasets import SyntheticBlur, patch_dataset
+from keras_radn.models.deblurring_model import paper_recipe
+
+PRODUCTS = ("Conv2D", "MatMul", "DepthwiseConv")
+
+
+def main() -> None:
+    """Prints a table each of the times, the profile and the pipeline."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--repetitions", type=int, default=7)
+    parser.add_argument("--stills", help="folder of photographs to blur")
+    options = parser.parse_args()
+
+    step = training_step(options.dtype, options.batch, options.size)
+    products = products_of(step.get_concrete_function().graph)
+    print_products(products)
+    seconds, alone = median_seconds(
+        step, alone_of(products), repetitions=options.repetitions
+    )
+    speed = options.batch / seconds
+    print("| dtype | images/s | step, s | convolutions alone, s | ratio |")
+    print("|---|---:|---:|---:|---:|")
+    print(
+        f"| {options.dtype} | {speed:.1f} | {seconds:.2f} | {alone:.2f} | "
+        f"{seconds / alone:.2f} |\n",
+        flush=True,
+    )
+    print_profile(step)
+    with tempfile.TemporaryDirectory() as folder:
+        if options.stills is None:
+            write_photographs(folder)
+        stills = options.stills or folder
+        pipeline = pipeline_speed(stills, options.batch, options.size)
+    print("| pipeline alone, patches/s | to what the step consumes |")
+    print("|---:|---:|")
+    print(f"| {pipeline:.0f} | {pipeline / speed:.1f} |")
+
+
+def training_step(dtype: str, batch: int, size: int):
+    """A step of training on a batch in memory, as a `tf.function`."""
+    model = RADN(dtype=dtype)
+    optimizer = keras.optimizers.Adam(
+        5e-4, global_clipnorm=1.0, use_ema=True, ema_momentum=0.999
+    )
+    model.compile(**{**paper_recipe(), "optimizer": optimizer})
+    optimizer.build(model.trainable_variables)
+    blurred, sharp = tf.random.uniform((2, batch, size, size, 3))
+    return tf.function(lambda: model.train_step((blurred, sharp)))
+
+
+def products_of(graph: tf.Graph) -> list[tf.Operation]:
+    """The convolutions and matrix products of a graph."""
+    if graph.as_graph_def().library.function:
+        raise ValueError("Operations inside of functions are not counted.")
+    return [op for op in graph.get_operations() if is_product(op.type)]
+
+
+def is_product(kind: str) -> bool:
+    """Whether an operation is a convolution or matrix product."""
+    return any(name in kind for name in PRODUCTS)
+
+
+def print_products(products: list[tf.Operation]) -> None:
+    """Prints number, dtypes and GFLOP of each kind of operation."""
+    groups = collections.defaultdict(list)
+    for op in products:
+        groups[op.type, op.outputs[0].dtype.name].append(gigaflop(op))
+    print("| operation | dtype | number | GFLOP |")
+    print("|---|---|---:|---:|")
+    for (kind, dtype), costs in groups.items():
+        print(f"| {kind} | {dtype} | {len(costs)} | {sum(costs):.1f} |")
+    print(f"| all | | {len(products)} | {sum(map(gigaflop, products)):.1f} |\n")
+
+
+def gigaflop(op: tf.Operation) -> float:
+    """Cost of a product, a multiplication and an addition being two."""
+    first, second, output = (t.shape for t in (*op.inputs[:2], op.outputs[0]))
+    if "MatMul" in op.type:
+        transposed = "adj_x" if "Batch" in op.type else "transpose_a"
+        inner = first[-2 if op.get_attr(transposed) else -1]
+        return 2e-9 * output.num_elements() * inner
+    kernel, values = second, output
+    if "Backprop" in op.type:
+        kernel = output if op.type.endswith("Filter") else second
+        values = op.inputs[2].shape
+    depth = 2 if "Depthwise" in op.type else 3
+    return 2e-9 * values.num_elements() * math.prod(kernel[:depth])
+
+
+def alone_of(products: list[tf.Operation]):
+    """A call that runs the products on random tensors, and nothing else."""
+    arguments = [
+        [random_input(op, tensor) for tensor in op.inputs] for op in products
+    ]
+
+    @tf.function
+    def run():
+        outputs = [
+            again(op, tensors)
+            for op, tensors in zip(products, arguments, strict=True)
+        ]
+        # Without a result that depends on it, an operation would not run.
+        return [tf.reshape(output, [-1])[0] for output in outputs]
+
+    return run
+
+
+def random_input(op: tf.Operation, tensor: tf.Tensor) -> tf.Tensor:
+    """A tensor to put in the place of an operation's input."""
+    if tensor.dtype.is_integer:  # sizes, of what the operation computes
+        return tf.constant(op.outputs[0].shape.as_list())
+    return tf.cast(tf.random.normal(tensor.shape), tensor.dtype)
+
+
+def again(op: tf.Operation, tensors: list[tf.Tensor]) -> tf.Tensor:
+    """The same operation on other tensors."""
+    function = getattr(tf.raw_ops, op.type)
+    names = [argument.name for argument in op.op_def.input_arg]
+    inputs = dict(zip(names, tensors, strict=True))
+    attributes = {
+        name: op.get_attr(name)
+        for name in inspect.signature(function).parameters
+        if name not in (*inputs, "name")
+    }
+    return function(**inputs, **attributes)
+
+
+def print_profile(step, steps: int = 3, rows: int = 15) -> None:
+    """Prints the operations that take most time."""
+    with tempfile.TemporaryDirectory() as folder:
+        with tf.profiler.experimental.Profile(folder):
+            for _ in range(steps):
+                step()
+        [path] = Path(folder).rglob("*.xplane.pb")
+        space = xplane_pb2.XSpace.FromString(path.read_bytes())
+    calls, seconds = collections.Counter(), collections.Counter()
+    for plane in space.planes:
+        for event in itertools.chain(*(line.events for line in plane.lines)):
+            name = plane.event_metadata[event.metadata_id].name
+            # Operations are "name:kind", as nothing else is.
+            if match := re.fullmatch(r"[^: ]+:([\w>]+)", name):
+                calls[match[1]] += 1
+                seconds[match[1]] += event.duration_ps / 1e12
+    total = sum(seconds.values())
+    share = sum(s for kind, s in seconds.items() if is_product(kind)) / total
+    print("| operation | calls | ms | share |")
+    print("|---|---:|---:|---:|")
+    for kind, spent in seconds.most_common(rows):
+        print(
+            f"| {kind} | {calls[kind] // steps} | {1e3 * spent / steps:.0f} | "
+            f"{spent / total:.1%} |"
+        )
+    number = sum(calls.values()) // steps
+    print(f"| all | {number} | {1e3 * total / steps:.0f} | 100% |")
+    print(f"| convolutions, matrix products | | | {share:.1%} |\n", flush=True)
+
+
+def pipeline_speed(stills: str, batch: int, size: int) -> float:
+    """Patches per second of the input pipeline, nothing else running."""
+    dataset = patch_dataset([SyntheticBlur(stills)], [1.0], size, batch)
+    batches = iter(dataset)
+    # More at a time than the pipeline keeps ready.
+    [seconds] = median_seconds(
+        lambda: [next(batches) for _ in range(8)], repetitions=5
+    )
+    return 8 * batch / seconds
+
+
+def write_photographs(folder: str) -> None:
+    """Writes scikit-image's colour photographs."""
+    from skimage import data
+
+    for name in ("astronaut", "chelsea", "coffee"):
+        Image.fromarray(getattr(data, name)()).save(f"{folder}/{name}.png")
+
+
+if __name__ == "__main__":
+    main()

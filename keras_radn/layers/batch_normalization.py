@@ -1,0 +1,41 @@
+import keras
+import tensorflow as tf
+from keras import ops
+
+
+# The name is that of the base class: Keras addresses weights in files by it.
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Keras's batch norm of images, by one operation in training.
+
+    The same function of the same weights. TensorFlow's fused operation reads
+    half-precision features as they are; Keras's layer casts them to float32
+    and goes over them a dozen times. What that operation does not know,
+    synchronized statistics and float64, is left to the base class.
+
+    Args:
+        **kwargs: arguments of `keras.layers.BatchNormalization`, with
+            `center`, `scale` and `axis` as they are by default.
+
+    Input and output shape: `(batch, height, width, channels)`.
+    """
+
+    def call(self, inputs, training=None):
+        fused = training and self.trainable and not self.synchronized
+        if not fused or self.compute_dtype == "float64":
+            return super().call(inputs, training=training)
+        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+            inputs,
+            ops.cast(self.gamma, "float32"),
+            ops.cast(self.beta, "float32"),
+            epsilon=self.epsilon,
+        )
+        # Keras averages the biased estimate.
+        count = ops.cast(tf.size(inputs[..., 0]), "float32")
+        variance *= ops.maximum(count - 1, 1) / count
+        self._average(self.moving_mean, mean)
+        self._average(self.moving_variance, variance)
+        return outputs
+
+    def _average(self, average, value):
+        last = ops.cast(average, "float32")
+        average.assign(last * self.momentum + value * (1 - self.momentum))
