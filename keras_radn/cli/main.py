@@ -4,7 +4,15 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from keras_radn.cli import build_ops, deblur, evaluate, info, models, train
+from keras_radn.cli import (
+    ablate,
+    build_ops,
+    deblur,
+    evaluate,
+    info,
+    models,
+    train,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +35,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(
         title="commands", required=True, metavar="COMMAND"
     )
-    for command in (deblur, info, models, train, evaluate, build_ops):
+    for command in (
+        deblur,
+        info,
+        models,
+        train,
+        evaluate,
+        ablate,
+        build_ops,
+    ):
         command.add_parser(commands)
     options = parser.parse_args(arguments)
     # Its warnings are for developers.

@@ -1,4 +1,5 @@
 import keras
+import tensorflow as tf
 from keras import layers
 
 from keras_radn.layers import CropLike
@@ -46,6 +47,19 @@ class DeblurringModel(keras.Model):
         if kwargs.get("pretrained"):
             config.pop("encoder_weights", None)
         return cls(**{**config, **kwargs})
+
+    def train_step(self, data):
+        return _reducible(super().train_step(data))
+
+    def test_step(self, data):
+        return _reducible(super().test_step(data))
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Keras 3.15 would reduce a batch over the replicas to learn its shape,
+        # which fails if they are on several machines.
+        if data_batch is None:
+            data_batch = self.inputs[0], self.outputs[0]
+        super()._maybe_symbolic_build(data_batch=data_batch)
 
     def get_config(self):
         return {
@@ -124,3 +138,15 @@ def apply_reconstruction(
     )(x)
     x = CropLike(dtype=images.dtype, name="crop")([x, images])
     return layers.Add(dtype=images.dtype, name="deblurred")([images, x])
+
+
+def _reducible(logs):
+    """Metrics as Keras can reduce them over the machines of a cluster.
+
+    There, and only there, Keras 3.15 takes their mean over an axis that
+    scalars do not have.
+    """
+    resolver = tf.distribute.get_strategy().cluster_resolver
+    if resolver is None or not resolver.cluster_spec().jobs:
+        return logs
+    return {name: tf.reshape(value, [1]) for name, value in logs.items()}

@@ -1,7 +1,18 @@
-"""Training and evaluation."""
+"""Training, evaluation and ablations."""
 
+from keras_radn.training.ablation import ablate, compare
 from keras_radn.training.config import TrainingConfig
-from keras_radn.training.evaluate import evaluate_pairs, mean_row
+from keras_radn.training.distribution import make_strategy
+from keras_radn.training.evaluate import evaluate_pairs, mean_row, scores
 from keras_radn.training.train import train
 
-__all__ = ["TrainingConfig", "evaluate_pairs", "mean_row", "train"]
+__all__ = [
+    "TrainingConfig",
+    "ablate",
+    "compare",
+    "evaluate_pairs",
+    "make_strategy",
+    "mean_row",
+    "scores",
+    "train",
+]

@@ -3,71 +3,138 @@ import os
 import tomllib
 from pathlib import Path
 
+import keras
+
+from keras_radn.losses import Charbonnier
+
+_LOSSES = {
+    "charbonnier": Charbonnier,
+    "mean_absolute_error": keras.losses.MeanAbsoluteError,
+    "mean_squared_error": keras.losses.MeanSquaredError,
+}
+_FOLDERS = ("gopro", "pairs", "stills", "videos", "validation")
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
     """What a training run is made of; a TOML file has the same names.
 
+    The defaults are the paper's recipe (section "Experimental Setup"): Adam
+    with a constant learning rate of 1e-4, 10**6 steps of 16 patches of
+    256x256. What the paper does not say, the loss and the bound on the
+    gradient, is ours.
+
     Attributes:
-        preset: key of `RADN.presets`.
-        encoder_weights: `"imagenet"`, `"random"` or the path of a DenseNet-121
-            weights file.
-        model: further arguments of `RADN` that replace the preset's.
+        preset: key of `RADN.presets` or `ResidualBaseline.presets`.
+        encoder_weights: of RADN: `"imagenet"`, `"random"` or the path of a
+            DenseNet-121 weights file; `"preset"` is what the preset says.
+        model: further arguments of the network that replace the preset's.
+        gopro: folder of the GoPro set, which holds `train` and `test`: trained
+            on the one, validated on the other; see `keras_radn.datasets.gopro`.
+        pairs: folder of real pairs, or `None`; see
+            `keras_radn.datasets.find_pairs`.
+        blur: name of the folders of blurred images in `gopro` and `pairs`, or
+            `None`.
         stills: folder of sharp photographs to blur, or `None`.
-        pairs: folder of real pairs (`blur/`, `sharp/`), or `None`.
-        pairs_share: share of patches from the real pairs.
+        videos: folder of videos whose frames are averaged, or `None`.
+        pairs_share: share of patches from the real pairs, if there are other
+            sources.
+        videos_share: share of patches from the videos, if there are stills.
+        strength: arguments of `keras_radn.datasets.BlurStrength`.
         validation: folder of real pairs, or `None`.
+        validation_images: how many of them, at equal distances; `None` for
+            all.
+        validation_epochs: epochs between two validations.
         patch_size: side of the patches in pixels.
-        batch_size: patches per step.
+        batch_size: patches per step, of all replicas together.
         steps: steps of the whole run.
-        warmup_steps: steps over which the learning rate rises from zero.
+        loss: `"charbonnier"`, `"mean_absolute_error"` or
+            `"mean_squared_error"`.
         learning_rate: highest learning rate; it stays there until the last
             steps.
+        warmup_steps: steps over which the learning rate rises from zero.
         decay_steps: last steps, over which a half cosine takes the learning
             rate to zero; `None` for all steps after the warm-up.
         ema_momentum: momentum of an exponential moving average of the
             weights, which are validated and written in place of the last
             ones; 0 for none.
         clip_norm: bound on the global norm of the gradient.
-        steps_per_epoch: steps between two validations.
-        checkpoint_steps: steps between two checkpoints.
+        steps_per_epoch: steps between two checkpoints, each with a row in the
+            log.
         dtype: dtype policy.
         seed: seed of weights and data.
 
     Relative paths in a file are relative to the file's folder.
+
+    Raises:
+        ValueError: if a value is not possible.
     """
 
     preset: str = "radn_final"
-    encoder_weights: str = "imagenet"
+    encoder_weights: str = "preset"
     model: dict = dataclasses.field(default_factory=dict)
-    stills: str | None = None
+    gopro: str | None = None
     pairs: str | None = None
+    blur: str | None = None
+    stills: str | None = None
+    videos: str | None = None
     pairs_share: float = 0.2
+    videos_share: float = 0.2
+    strength: dict = dataclasses.field(default_factory=dict)
     validation: str | None = None
-    patch_size: int = 128
-    batch_size: int = 8
-    steps: int = 3000
-    warmup_steps: int = 100
-    learning_rate: float = 5e-4
-    decay_steps: int | None = None
+    validation_images: int | None = None
+    validation_epochs: int = 1
+    patch_size: int = 256
+    batch_size: int = 16
+    steps: int = 1_000_000
+    loss: str = "charbonnier"
+    learning_rate: float = 1e-4
+    warmup_steps: int = 0
+    decay_steps: int | None = 0
     ema_momentum: float = 0.0
     clip_norm: float = 1.0
-    steps_per_epoch: int = 200
-    checkpoint_steps: int = 100
-    dtype: str = "mixed_bfloat16"
+    steps_per_epoch: int = 1000
+    dtype: str = "float32"
     seed: int = 0
 
     def __post_init__(self):
-        if self.stills is None and self.pairs is None:
+        if not (self.gopro or self.pairs or self.stills or self.videos):
             raise ValueError(
-                "A training needs `stills`, `pairs` or both. Received neither."
+                "A training needs images: `gopro`, `pairs`, `stills` or "
+                "`videos`. Received none of them."
             )
-        for name in ("patch_size", "batch_size", "steps", "steps_per_epoch"):
+        if self.gopro and self.pairs:
+            raise ValueError(
+                "`gopro` and `pairs` exclude each other. Received: "
+                f"{self.gopro!r} and {self.pairs!r}"
+            )
+        if self.loss not in _LOSSES:
+            raise ValueError(
+                f"`loss` must be one of {sorted(_LOSSES)}. "
+                f"Received: {self.loss!r}"
+            )
+        for name in (
+            "patch_size",
+            "batch_size",
+            "steps",
+            "steps_per_epoch",
+            "validation_epochs",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(
                     f"`{name}` must be positive. "
                     f"Received: {getattr(self, name)}"
                 )
+        for name in ("pairs_share", "videos_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(
+                    f"`{name}` must be in [0, 1]. "
+                    f"Received: {getattr(self, name)}"
+                )
+
+    def make_loss(self) -> keras.losses.Loss:
+        """The loss that `loss` names."""
+        return _LOSSES[self.loss]()
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike, **overrides):
@@ -94,7 +161,7 @@ class TrainingConfig:
                 f"{path} has unknown keys: {sorted(unknown)}. "
                 f"Known: {sorted(known)}."
             )
-        for key in ("stills", "pairs", "validation"):
+        for key in _FOLDERS:
             if key in values:
                 values[key] = str(path.parent / values[key])
         values |= {k: v for k, v in overrides.items() if v is not None}

@@ -15,7 +15,8 @@ class WarmupStableDecay(keras.optimizers.schedules.LearningRateSchedule):
         learning_rate: the highest learning rate.
         steps: steps of the whole run.
         warmup_steps: steps over which it rises linearly from zero.
-        decay_steps: last steps, over which a half cosine takes it to zero.
+        decay_steps: last steps, over which a half cosine takes it to zero; 0
+            for a constant rate.
 
     Raises:
         ValueError: if the parts are longer than the run.
@@ -40,10 +41,12 @@ class WarmupStableDecay(keras.optimizers.schedules.LearningRateSchedule):
 
     def __call__(self, step):
         step = ops.cast(step, "float32")
-        rise = step / max(1, self.warmup_steps)
-        left = (self.steps - step) / max(1, self.decay_steps)
-        fall = 0.5 - 0.5 * ops.cos(math.pi * ops.clip(left, 0.0, 1.0))
-        return self.learning_rate * ops.minimum(ops.minimum(rise, 1.0), fall)
+        rise = step / self.warmup_steps if self.warmup_steps else 1.0
+        rate = self.learning_rate * ops.minimum(rise, 1.0)
+        if self.decay_steps:
+            left = (self.steps - step) / self.decay_steps
+            rate *= 0.5 - 0.5 * ops.cos(math.pi * ops.clip(left, 0.0, 1.0))
+        return rate
 
     def get_config(self):
         return {

@@ -1,168 +1,256 @@
-import math
+import csv
 import os
 from pathlib import Path
 
 import keras
-import numpy as np
-from keras import ops
+import tensorflow as tf
 
 from keras_radn.datasets import (
+    BlurStrength,
     ImagePairs,
     SyntheticBlur,
+    VideoBlur,
+    check_sources,
+    gopro_pairs,
     patch_dataset,
-    whole_images,
 )
-from keras_radn.models import RADN
-from keras_radn.models.deblurring_model import paper_recipe
+from keras_radn.files import written_beside
+from keras_radn.models import RADN, ResidualBaseline
+from keras_radn.models.deblurring_model import DeblurringModel, paper_recipe
 from keras_radn.models.packaged_weights import write_weights
+from keras_radn.training.callbacks import (
+    Checkpoint,
+    Guard,
+    TrainingProgress,
+    Validation,
+    completed_steps,
+)
 from keras_radn.training.config import TrainingConfig
+from keras_radn.training.distribution import is_chief
+from keras_radn.training.optimizer import JointClipAdam
 from keras_radn.training.schedule import WarmupStableDecay
 
 CHECKPOINT = "last.keras"
+LOG = "log.csv"
+MODEL = "model.keras"
 WEIGHTS = "weights.npz"
 
 
-def train(config: TrainingConfig, output: str | os.PathLike) -> RADN:
-    """Trains a RADN, or goes on where an earlier call was interrupted.
+def train(
+    config: TrainingConfig,
+    output: str | os.PathLike,
+    strategy: tf.distribute.Strategy | None = None,
+    check_data: bool = True,
+) -> DeblurringModel:
+    """Trains a network, or goes on where an earlier call was interrupted.
 
-    The folder receives `last.keras` (model and optimizer, every
-    `checkpoint_steps`), `log.csv` (a row per epoch) and, at the end,
-    `weights.npz` (the form in which weights are packaged).
+    The folder receives `last.keras` (model and optimizer, at the end of each
+    epoch), `log.csv` (a row per epoch), `tensorboard/` and, at the end,
+    `model.keras` (with the averaged weights, if there are any) and
+    `weights.npz` (the form in which weights are packaged). A run that was
+    killed loses the steps since the last checkpoint; the data and the rows
+    that follow are those that the unbroken run would have had.
 
     Args:
         config: what to train on what.
-        output: folder of the run; a `last.keras` in it is continued.
+        output: folder of the run; a `last.keras` in it is continued. Several
+            machines must see the same folder.
+        strategy: a strategy that distributes each batch over its replicas;
+            `None` is the current one.
+        check_data: whether a new run begins with reading all images once.
 
     Returns:
         The trained model.
 
     Raises:
         FileNotFoundError: if a folder of the configuration is missing.
-        ValueError: if the preset is unknown or its arguments do not fit.
+        ValueError: if the preset is unknown, its arguments do not fit, the
+            replicas do not divide the batch, or an image is unreadable, too
+            small, or not of the size of its partner.
         FloatingPointError: if the loss or a weight is NaN or infinite; the
             last checkpoint is kept.
-        tf.errors.OpError: if an image that is met on the way is unreadable or
-            smaller than the patches.
     """
     output = Path(output)
-    sources, shares = _sources(config)
-    output.mkdir(parents=True, exist_ok=True)
+    strategy = strategy or tf.distribute.get_strategy()
+    _check_batch(config.batch_size, strategy)
+    sources, shares = training_sources(config)
+    validation = validation_pairs(config)
     checkpoint = output / CHECKPOINT
-    if checkpoint.exists():
-        model = keras.models.load_model(checkpoint)
-    else:
-        model = _new_model(config)
-    done = int(model.optimizer.iterations)
-    epochs = -(-config.steps // config.steps_per_epoch)
-    if done < config.steps:
-        model.fit(
-            patch_dataset(
-                sources,
-                shares,
-                config.patch_size,
-                config.batch_size,
-                config.seed,
-                first_batch=done,
-            ),
-            initial_epoch=done // config.steps_per_epoch,
-            epochs=epochs,
-            steps_per_epoch=config.steps_per_epoch,
-            validation_data=_validation(config),
-            callbacks=[
-                _Checkpoint(checkpoint, config),
-                keras.callbacks.CSVLogger(output / "log.csv", append=True),
-                *_averaging(model),
-            ],
-            shuffle=False,  # the stream is in random order already
-            verbose=2,
+    resumed = checkpoint.exists()
+    if check_data and not resumed and is_chief(strategy):
+        check_sources(sources, config.patch_size)
+        if validation is not None:
+            check_sources([validation], None)
+    with strategy.scope():
+        if resumed:
+            model = keras.models.load_model(checkpoint)
+        else:
+            model = new_model(config)
+    done = completed_steps(model)
+    epoch = done // config.steps_per_epoch
+
+    def dataset(context):
+        return patch_dataset(
+            sources,
+            shares,
+            config.patch_size,
+            config.batch_size,
+            config.seed,
+            first_batch=done,
+            context=context,
         )
+
+    callbacks = [Guard(config.steps, checkpoint)]
+    progress = TrainingProgress(config.steps, config.batch_size)
+    if is_chief(strategy):
+        output.mkdir(parents=True, exist_ok=True)
+        _cut_log(output / LOG, epoch)
+        if validation is not None:
+            callbacks.append(
+                Validation(
+                    validation,
+                    config.validation_images,
+                    config.validation_epochs,
+                )
+            )
+        callbacks += [
+            progress,
+            keras.callbacks.CSVLogger(output / LOG, append=True),
+            keras.callbacks.TensorBoard(
+                output / "tensorboard", write_graph=False
+            ),
+            Checkpoint(checkpoint),
+        ]
+    if done < config.steps:
+        with progress.bar:
+            model.fit(
+                strategy.distribute_datasets_from_function(dataset),
+                initial_epoch=epoch,
+                epochs=-(-config.steps // config.steps_per_epoch),
+                steps_per_epoch=config.steps_per_epoch,
+                callbacks=callbacks,
+                shuffle=False,  # the stream is in random order already
+                verbose=0,
+            )
     # `fit` did it, unless the run was killed between its end and here.
     model.optimizer.finalize_variable_values(model.trainable_variables)
-    write_weights(model, output / WEIGHTS)
+    if is_chief(strategy):
+        with written_beside(output / MODEL) as partial:
+            model.save(partial, include_optimizer=False)
+        write_weights(model, output / WEIGHTS)
     return model
 
 
-def _sources(config):
-    sources, shares = [], []
-    if config.stills is not None:
-        sources.append(SyntheticBlur(config.stills))
-        shares.append(1 - config.pairs_share if config.pairs else 1)
-    if config.pairs is not None:
-        sources.append(ImagePairs(config.pairs))
-        shares.append(config.pairs_share if config.stills else 1)
+def training_sources(config: TrainingConfig) -> tuple[list, list[float]]:
+    """What a training draws its patches from, and the share of each.
+
+    Args:
+        config: the configuration.
+
+    Raises:
+        FileNotFoundError: if a folder is missing or empty.
+        ValueError: if an argument of the blur's strength is not known.
+    """
+    try:
+        strength = BlurStrength(**config.strength)
+    except TypeError as error:
+        raise ValueError(
+            f"`strength` has an unknown entry: {error}."
+        ) from error
+    sources, shares, rest = [], [], 1.0
+    if config.gopro or config.pairs:
+        if config.gopro:
+            pairs = gopro_pairs(config.gopro, "train", config.blur or "blur")
+        else:
+            pairs = ImagePairs(config.pairs, config.blur)
+        sources.append(pairs)
+        others = config.stills or config.videos
+        shares.append(config.pairs_share if others else 1.0)
+        rest -= shares[-1]
+    if config.videos:
+        sources.append(VideoBlur(config.videos, strength))
+        share = config.videos_share if config.stills else 1.0
+        shares.append(rest * share)
+        rest -= shares[-1]
+    if config.stills:
+        sources.append(SyntheticBlur(config.stills, strength))
+        shares.append(rest)
     return sources, shares
 
 
-def _new_model(config):
+def validation_pairs(config: TrainingConfig) -> ImagePairs | None:
+    """What a training is validated on.
+
+    Args:
+        config: the configuration.
+
+    Raises:
+        FileNotFoundError: if the folder is missing or empty.
+    """
+    if config.validation:
+        return ImagePairs(config.validation)
+    if config.gopro:
+        return gopro_pairs(config.gopro, "test", config.blur or "blur")
+    return None
+
+
+def new_model(config: TrainingConfig) -> DeblurringModel:
+    """The compiled network with which a training begins.
+
+    Args:
+        config: the configuration.
+
+    Raises:
+        ValueError: if the preset is unknown or its arguments do not fit.
+    """
     keras.utils.set_random_seed(config.seed)
-    random = config.encoder_weights == "random"
-    model = RADN.from_preset(
-        config.preset,
-        encoder_weights=None if random else config.encoder_weights,
-        dtype=config.dtype,
-        **config.model,
-    )
+    arguments = {"dtype": config.dtype, **config.model}
+    if config.preset in ResidualBaseline.presets:
+        network = ResidualBaseline
+    else:
+        network = RADN
+        if config.encoder_weights == "random":
+            arguments["encoder_weights"] = None
+        elif config.encoder_weights != "preset":
+            arguments["encoder_weights"] = config.encoder_weights
+    model = network.from_preset(config.preset, **arguments)
     decay_steps = config.decay_steps
     if decay_steps is None:
         decay_steps = config.steps - config.warmup_steps
     schedule = WarmupStableDecay(
         config.learning_rate, config.steps, config.warmup_steps, decay_steps
     )
-    optimizer = keras.optimizers.Adam(
+    optimizer = JointClipAdam(
         schedule,
         global_clipnorm=config.clip_norm,
         use_ema=config.ema_momentum > 0,
         ema_momentum=config.ema_momentum,
     )
-    model.compile(**{**paper_recipe(), "optimizer": optimizer})
+    recipe = {"optimizer": optimizer, "loss": config.make_loss()}
+    model.compile(**{**paper_recipe(), **recipe})
     return model
 
 
-def _averaging(model):
-    """Validates the averaged weights; `fit` itself leaves them at its end."""
-    if not model.optimizer.use_ema:
-        return []
-    return [keras.callbacks.SwapEMAWeights()]
-
-
-def _validation(config):
-    if config.validation is None:
-        return None
-    return whole_images(ImagePairs(config.validation))
-
-
-class _Checkpoint(keras.callbacks.Callback):
-    """Saves beside and renames, so that a kill leaves the previous file."""
-
-    def __init__(self, path, config):
-        super().__init__()
-        self.path = path
-        self.config = config
-
-    def on_train_batch_end(self, batch, logs=None):
-        step = int(self.model.optimizer.iterations)
-        if not math.isfinite((logs or {}).get("loss", 0.0)):
-            self._explode(step, "the loss")
-        last = step >= self.config.steps
-        if last or step % self.config.checkpoint_steps == 0:
-            # A loss tells of bad weights one step too late.
-            for variable in self.model.trainable_variables:
-                if not np.isfinite(ops.convert_to_numpy(variable)).all():
-                    self._explode(step, variable.path)
-            self._save()
-        if last:
-            self.model.stop_training = True
-
-    def _explode(self, step, what):
-        kept = "there is no checkpoint yet"
-        if self.path.exists():
-            kept = f"the last checkpoint, {self.path}, is kept"
-        raise FloatingPointError(
-            f"At step {step} {what} is NaN or infinite; {kept}. Lower "
-            "`learning_rate` or `clip_norm`, or use float32."
+def _check_batch(batch_size, strategy):
+    replicas = strategy.num_replicas_in_sync
+    if batch_size % replicas:
+        raise ValueError(
+            "The replicas must divide `batch_size`. Received: "
+            f"batch_size={batch_size} for {replicas} replicas"
         )
 
-    def _save(self):
-        partial = self.path.with_name("partial.keras")
-        self.model.save(partial)
-        partial.replace(self.path)
+
+def _cut_log(path, epoch):
+    """Drops the row of an epoch whose checkpoint was not written any more."""
+    if not path.exists():
+        return
+    with path.open(newline="") as file:
+        header, *rows = csv.reader(file)
+    kept = [row for row in rows if int(row[0]) < epoch]
+    if len(kept) == len(rows):
+        return
+    with (
+        written_beside(path) as partial,
+        partial.open("w", newline="") as file,
+    ):
+        csv.writer(file).writerows([header, *kept])

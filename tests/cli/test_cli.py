@@ -194,7 +194,7 @@ def test_evaluate_before_the_work(pairs_folder, tmp_path, capsys):
 def test_train_says_what_is_missing(tmp_path, capsys):
     for arguments, message in (
         (["--config", tmp_path / "none.toml"], "no configuration file"),
-        (["--config", "radn_final_v1"], "Received neither"),
+        (["--config", "radn_final_v1"], "Received none of them"),
         (
             ["--config", "radn_final_v1", "--stills", tmp_path],
             "There are no images",

@@ -1,21 +1,33 @@
 import dataclasses
 import importlib
+import io
 import math
 
 import keras
 import numpy as np
 import pytest
-from scipy import ndimage
-from skimage.metrics import peak_signal_noise_ratio
+from rich.console import Console
 
-from keras_radn import RADN
+from keras_radn import RADN, ResidualBaseline
+from keras_radn.datasets import ImagePairs, SyntheticBlur
 from keras_radn.models.packaged_weights import read_weights
 from keras_radn.training import TrainingConfig, evaluate_pairs, train
+from keras_radn.training.callbacks import (
+    Checkpoint,
+    Guard,
+    TrainingProgress,
+    Validation,
+)
 from keras_radn.training.schedule import WarmupStableDecay
 from tests.conftest import TINY_RADN
 
 # The package's attribute of this name is the function.
 train_module = importlib.import_module("keras_radn.training.train")
+
+# The log of an interrupted run is closed by the garbage collector.
+interrupts = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 
 
 @pytest.fixture
@@ -32,46 +44,62 @@ def config(stills_folder, pairs_folder):
         batch_size=2,
         steps=5,
         warmup_steps=1,
+        decay_steps=None,
+        learning_rate=5e-4,
         steps_per_epoch=2,
-        checkpoint_steps=2,
-        dtype="float32",
         ema_momentum=0.5,
     )
 
 
-# The log of an interrupted run is closed by the garbage collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def read_log(run):
+    return np.genfromtxt(run / "log.csv", delimiter=",", names=True)
+
+
+@interrupts
 @pytest.mark.slow
-def test_a_resumed_run_equals_the_unbroken_one(config, tmp_path, monkeypatch):
+@pytest.mark.parametrize("when", ["before the checkpoint", "after it"])
+def test_a_resumed_run_equals_the_unbroken_one(
+    when, config, tmp_path, monkeypatch
+):
     unbroken = train(config, tmp_path / "unbroken")
     assert int(unbroken.optimizer.iterations) == 5
 
-    save = train_module._Checkpoint._save
+    save = Checkpoint.on_epoch_end
 
-    def save_and_die(self):
-        save(self)
-        raise KeyboardInterrupt
+    def save_and_die(self, epoch, logs=None):
+        if when == "after it" or epoch == 0:
+            save(self, epoch, logs)
+        if epoch == 1 or when == "after it":
+            raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(train_module._Checkpoint, "_save", save_and_die)
+        patch.setattr(Checkpoint, "on_epoch_end", save_and_die)
         with pytest.raises(KeyboardInterrupt):
             train(config, tmp_path / "broken")
     resumed = train(config, tmp_path / "broken")
     for a, b in zip(unbroken.variables, resumed.variables, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
-    # The run's files: a log with validation, weights as they are packaged.
-    rows = np.genfromtxt(
-        tmp_path / "unbroken" / "log.csv", delimiter=",", names=True
+    # The run's files: a row per epoch, weights as they are packaged.
+    rows = read_log(tmp_path / "unbroken")
+    np.testing.assert_array_equal(rows["step"], [2, 4, 5])
+    np.testing.assert_allclose(
+        rows["learning_rate"], unbroken.optimizer._learning_rate(rows["step"])
     )
-    assert len(rows) == 3
-    assert np.isfinite(rows["val_psnr"]).all()
-    model = RADN(decoder_block="dense", **TINY_RADN)
-    read_weights(model, tmp_path / "unbroken" / "weights.npz")
-    np.testing.assert_array_equal(
-        model.get_layer("stem_norm").gamma,
-        unbroken.get_layer("stem_norm").gamma,
-    )
+    again = read_log(tmp_path / "broken")
+    for column in ("epoch", "step", "loss", "psnr", "val_psnr", "val_ssim"):
+        np.testing.assert_allclose(rows[column], again[column], rtol=1e-5)
+    assert list((tmp_path / "broken" / "tensorboard").rglob("events.*"))
+    packaged = RADN(decoder_block="dense", **TINY_RADN)
+    read_weights(packaged, tmp_path / "unbroken" / "weights.npz")
+    for model in (
+        packaged,
+        keras.models.load_model(tmp_path / "unbroken" / "model.keras"),
+    ):
+        np.testing.assert_array_equal(
+            model.get_layer("stem_norm").gamma,
+            unbroken.get_layer("stem_norm").gamma,
+        )
 
 
 def test_learning_rate_rises_stays_and_falls():
@@ -89,97 +117,104 @@ def test_learning_rate_rises_stays_and_falls():
         WarmupStableDecay(1.0, steps=10, warmup_steps=5, decay_steps=6)
 
 
+@interrupts
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_averaged_weights_are_written(config, tmp_path):
     """With a momentum of 1 they stay what they were at the start."""
     frozen = dataclasses.replace(config, ema_momentum=1.0, steps=2)
     trained = train(frozen, tmp_path / "run")
-    start = train_module._new_model(frozen)
+    start = train_module.new_model(frozen)
     for a, b in zip(
         trained.trainable_variables, start.trainable_variables, strict=True
     ):
         np.testing.assert_array_equal(a, b)
 
 
-def test_validation_is_the_mean_over_the_images(config, pairs_folder):
-    """Not one image more, as a data set of unknown length would give."""
-    model = RADN(**TINY_RADN)  # the identity
-    rows = evaluate_pairs(pairs_folder, model)
-    logged = model.evaluate(
-        train_module._validation(config), return_dict=True, verbose=0
+@pytest.mark.parametrize("averaged", [False, True])
+def test_validation_equals_evaluation(averaged, config, tiny_radn):
+    """Of the averaged weights, if there are any, and nothing else changes."""
+    model = tiny_radn()
+    if averaged:
+        optimizer = keras.optimizers.Adam(use_ema=True)
+        model.compile(optimizer)
+        optimizer.build(model.trainable_variables)
+        current = model.get_weights()
+    pairs = ImagePairs(config.validation)
+    validation = Validation(pairs)
+    validation.set_model(model)
+    logs = {}
+    validation.on_epoch_end(0, logs)
+    if averaged:
+        for a, b in zip(current, model.get_weights(), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+        optimizer.finalize_variable_values(model.trainable_variables)
+    rows = evaluate_pairs(config.validation, model)
+    for key in ("psnr", "ssim"):
+        expected = np.mean([row[f"deblurred_{key}"] for row in rows])
+        assert logs[f"val_{key}"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_validation_of_some_images_in_some_epochs(config, tiny_radn):
+    pairs = ImagePairs(config.validation)
+    validation = Validation(pairs, images=1, epochs=2)
+    np.testing.assert_array_equal(validation.indices, [0])
+    validation.set_model(tiny_radn())
+    logs = {}
+    validation.on_epoch_end(0, logs)
+    assert math.isnan(logs["val_psnr"])
+    validation.on_epoch_end(1, logs)
+    assert logs["val_psnr"] > 0
+
+
+def test_progress(tiny_radn, rng):
+    """A line per epoch: steps, metrics, speed and what is left."""
+    console = Console(record=True, file=io.StringIO())
+    images = rng.random((4, 16, 16, 3), "float32")
+    progress = TrainingProgress(4, batch_size=2, console=console)
+    with progress.bar:
+        tiny_radn().fit(
+            images, images, 2, epochs=2, callbacks=[progress], verbose=0
+        )
+    lines = console.export_text().splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("step 2/4  loss ")
+    assert "images/s" in lines[0]
+    assert lines[1].startswith("step 4/4  loss ")
+    assert lines[1].endswith("0:00:00 left")
+
+
+def test_sources_and_shares(config):
+    sources, shares = train_module.training_sources(config)
+    assert [type(source) for source in sources] == [ImagePairs, SyntheticBlur]
+    assert shares == [0.5, 0.5]
+    for alone in ("pairs", "stills"):
+        other = {"pairs": "stills", "stills": "pairs"}[alone]
+        one = dataclasses.replace(config, **{other: None})
+        assert train_module.training_sources(one)[1] == [1.0]
+    wrong = dataclasses.replace(config, strength={"wobble": 1})
+    with pytest.raises(ValueError, match=r"unknown entry.*wobble"):
+        train_module.training_sources(wrong)
+    jpeg = dataclasses.replace(config, strength={"jpeg": 1.0})
+    assert train_module.training_sources(jpeg)[0][1].strength.jpeg == 1
+
+
+def test_bad_image_before_the_training(config, tmp_path):
+    small = dataclasses.replace(config, patch_size=256)
+    with pytest.raises(ValueError, match=r"0\.png"):
+        train(small, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_networks_of_both_tables(config):
+    model = train_module.new_model(config)
+    assert isinstance(model, RADN)
+    assert model.optimizer.global_clipnorm == 1.0
+    residual = dataclasses.replace(
+        config, preset="residual_3", model={"filters": (4, 4, 4), "blocks": 1}
     )
-    expected = np.mean([row["blurred_psnr"] for row in rows])
-    assert logged["psnr"] == pytest.approx(expected, abs=1e-3)
-
-
-def gaussian_ssim(first, second):
-    """Per channel over windows of 11x11 that lie in the image."""
-    values = []
-    for channel in range(3):
-        x, y = (
-            image[..., channel].astype("float64") for image in (first, second)
-        )
-
-        def mean(image):
-            return ndimage.gaussian_filter(image, 1.5, radius=5)
-
-        mx, my = mean(x), mean(y)
-        vx, vy = mean(x * x) - mx**2, mean(y * y) - my**2
-        c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-        similarity = (
-            (2 * mx * my + c1) * (2 * (mean(x * y) - mx * my) + c2)
-        ) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
-        values.append(similarity[5:-5, 5:-5].mean())
-    return np.mean(values)
-
-
-def test_evaluation_follows_the_protocol(pairs_folder):
-    from keras_radn.datasets import ImagePairs
-
-    rows = evaluate_pairs(pairs_folder, RADN(**TINY_RADN))
-    assert [row["name"] for row in rows] == ["0.png", "1.png"]
-    for i, row in enumerate(rows):
-        blurred, sharp = ImagePairs(pairs_folder).whole(i)
-        expected = peak_signal_noise_ratio(sharp, blurred)
-        assert row["blurred_psnr"] == pytest.approx(expected)
-        assert row["deblurred_psnr"] == pytest.approx(expected)
-        # Wang et al. (2004), written out with SciPy.
-        assert row["blurred_ssim"] == pytest.approx(
-            gaussian_ssim(blurred, sharp), abs=1e-6
-        )
-        assert row["deblurred_ssim"] == row["blurred_ssim"]
-
-
-def test_config_file(tmp_path):
-    path = tmp_path / "config.toml"
-    path.write_text('stills = "photos"\nsteps = 7\n[model]\ndeform_units = 3')
-    config = TrainingConfig.from_toml(path, steps=9, pairs=None)
-    assert config.stills == str(tmp_path / "photos")
-    assert config.steps == 9
-    assert config.pairs is None
-    assert config.model == {"deform_units": 3}
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("step = 7", "unknown keys"),
-        ("steps = ", "not valid TOML"),
-        ("steps = 7", "Received neither"),
-        ('stills = "a"\nbatch_size = 0', "must be positive"),
-    ],
-)
-def test_bad_config_file(text, message, tmp_path):
-    path = tmp_path / "config.toml"
-    path.write_text(text)
-    with pytest.raises(ValueError, match=message):
-        TrainingConfig.from_toml(path)
-
-
-def test_missing_config_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no configuration file"):
-        TrainingConfig.from_toml(tmp_path / "none.toml")
+    model = train_module.new_model(residual)
+    assert isinstance(model, ResidualBaseline)
+    assert model.deformable_layers == 3
 
 
 @pytest.mark.slow
@@ -194,18 +229,18 @@ def test_step_of_the_whole_network(rng):
     assert np.abs(keras.ops.convert_to_numpy(offset_conv.kernel)).max() > 0
 
 
+@interrupts
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("when", ["before the step", "by the step"])
 def test_nan_stops_and_keeps_the_last_checkpoint(
     config, tmp_path, monkeypatch, when
 ):
-    config = dataclasses.replace(config, steps=4, checkpoint_steps=1)
+    config = dataclasses.replace(config, steps=4, steps_per_epoch=1)
     callback = {
         "before the step": "on_train_batch_begin",
         "by the step": "on_train_batch_end",
     }[when]
-    original = getattr(train_module._Checkpoint, callback)
+    original = getattr(Guard, callback)
 
     def spoil(self, batch, logs=None):
         if int(self.model.optimizer.iterations) == 2:
@@ -213,7 +248,7 @@ def test_nan_stops_and_keeps_the_last_checkpoint(
             kernel.assign(kernel * np.nan)
         original(self, batch, logs)
 
-    monkeypatch.setattr(train_module._Checkpoint, callback, spoil)
+    monkeypatch.setattr(Guard, callback, spoil)
     with pytest.raises(FloatingPointError, match=r"At step .*is kept"):
         train(config, tmp_path)
     kept = keras.models.load_model(tmp_path / "last.keras")

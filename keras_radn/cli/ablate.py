@@ -1,0 +1,59 @@
+import argparse
+import json
+from pathlib import Path
+
+from keras_radn.cli.train import add_config_arguments, make_config
+from keras_radn.files import written_beside
+
+_COLUMNS = {
+    "row": ("row", ""),
+    "parameters": ("parameters", ","),
+    "loss": ("training loss", ".4f"),
+    "psnr": ("PSNR, dB", ".2f"),
+    "ssim": ("SSIM", ".4f"),
+    "paper_psnr": ("paper's PSNR, dB", ".2f"),
+}
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Adds `keras-radn ablate`."""
+    parser = commands.add_parser(
+        "ablate",
+        help="train the rows of a table of the paper "
+        "(needs keras-radn[train,visualize])",
+        description="Trains the rows of the paper's Table 1 or 2 under equal "
+        "budgets, prints the table and draws the curves of Figure 6. The "
+        "output folder gets a run per row, table.md, table.json and "
+        "curves.png.",
+    )
+    parser.add_argument("--table", type=int, required=True, choices=(1, 2))
+    add_config_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs `keras-radn ablate`; see `main` for the exit status."""
+    config = make_config(options)
+
+    from keras_radn.training import ablate
+    from keras_radn.visualize import training_curves
+
+    output = Path(options.output)
+    rows = ablate(config, options.table, output)
+    lines = [
+        f"| {' | '.join(title for title, _ in _COLUMNS.values())} |",
+        f"|---|{'---:|' * (len(_COLUMNS) - 1)}",
+    ]
+    for row in rows:
+        cells = (f"{row[key]:{form}}" for key, (_, form) in _COLUMNS.items())
+        lines.append(f"| {' | '.join(cells)} |")
+    text = "\n".join(lines)
+    print(text)
+    with written_beside(output / "table.md") as partial:
+        partial.write_text(f"{text}\n")
+    logs = {row["row"]: row.pop("log") for row in rows}
+    with written_beside(output / "table.json") as partial:
+        partial.write_text(json.dumps(rows, indent=2) + "\n")
+    with written_beside(output / "curves.png") as partial:
+        training_curves(logs).savefig(partial, dpi=120)
+    return 0

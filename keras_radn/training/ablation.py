@@ -1,0 +1,112 @@
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_radn.training.config import TrainingConfig
+from keras_radn.training.train import LOG, train
+
+# Rows of the paper's tables and their PSNR on GoPro, dB.
+TABLES = {
+    1: {
+        "radn1": 30.77,
+        "radn2": 31.17,
+        "radn3": 31.42,
+        "radn4": 31.58,
+        "radn_final": 31.76,
+    },
+    2: {
+        "residual_0": 29.8,
+        "residual_0_attention": 30.64,
+        "residual_3": 30.69,
+        "residual_6": 31.05,
+        "residual_6_attention": 31.13,
+    },
+}
+
+
+def compare(
+    config: TrainingConfig,
+    rows: Mapping[str, Mapping],
+    output: str | os.PathLike,
+) -> list[dict]:
+    """Trains variants of a configuration under equal budgets.
+
+    All have the seed, the steps and, where they draw the same patches, the
+    data in the same order. What an earlier call has trained is not trained
+    again.
+
+    Args:
+        config: the budget.
+        rows: per name of a row what it changes in the configuration.
+        output: a folder that gets a run per row.
+
+    Returns:
+        Per row a dictionary with `row` (its name), `parameters`, `loss` (the
+        last epoch's), `psnr` (dB) and `ssim` (of the last validation) and
+        `log` (the path of its log).
+
+    Raises:
+        ValueError: if there is nothing to validate on; and as `train`.
+    """
+    if not (config.validation or config.gopro):
+        raise ValueError(
+            "Rows are compared on `validation` or `gopro`. Received neither."
+        )
+    results = []
+    for name, changes in rows.items():
+        print(f"{name}:", flush=True)
+        run = Path(output) / name
+        model = train(
+            dataclasses.replace(config, **changes),
+            run,
+            check_data=not results,  # the other rows have the same data
+        )
+        log = np.atleast_1d(np.genfromtxt(run / LOG, delimiter=",", names=True))
+        validated = np.flatnonzero(np.isfinite(log["val_psnr"]))[-1]
+        results.append(
+            {
+                "row": name,
+                "parameters": model.count_params(),
+                "loss": float(log["loss"][-1]),
+                "psnr": float(log["val_psnr"][validated]),
+                "ssim": float(log["val_ssim"][validated]),
+                "log": run / LOG,
+            }
+        )
+        del model
+        keras.backend.clear_session()  # a row's graphs take 2 GB
+    return results
+
+
+def ablate(
+    config: TrainingConfig, table: int, output: str | os.PathLike
+) -> list[dict]:
+    """Trains the rows of a table of the paper under equal budgets.
+
+    Args:
+        config: the budget; its `preset` is replaced by those of the rows. With
+            `encoder_weights="random"` there is no RADN2, which is RADN1 but
+            for its ImageNet encoder.
+        table: 1 (RADN) or 2 (the residual baseline).
+        output: a folder that gets a run per row.
+
+    Returns:
+        Per row what `compare` gives, and `paper_psnr` (on GoPro, dB).
+
+    Raises:
+        ValueError: if there is no such table; and as `compare`.
+    """
+    if table not in TABLES:
+        raise ValueError(f"`table` must be 1 or 2. Received: {table!r}")
+    presets = dict(TABLES[table])
+    if config.encoder_weights == "random":
+        presets.pop("radn2", None)
+    rows = {preset: {"preset": preset} for preset in presets}
+    results = compare(config, rows, output)
+    return [
+        {**result, "paper_psnr": presets[result["row"]]} for result in results
+    ]

@@ -1,0 +1,212 @@
+"""What a training run does beside the steps themselves."""
+
+import datetime
+import math
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from keras_radn.datasets import ImagePairs
+from keras_radn.files import written_beside
+from keras_radn.training.evaluate import scores
+
+
+def completed_steps(model: keras.Model) -> int:
+    """Training steps that the model has behind it, in all its runs."""
+    return int(ops.convert_to_numpy(model.optimizer.iterations))
+
+
+class Guard(keras.callbacks.Callback):
+    """Stops at the last step, and at a loss that is NaN or infinite.
+
+    Args:
+        steps: steps of the whole run.
+        checkpoint: file of which the message says that it is kept.
+
+    Raises:
+        FloatingPointError: during training, if the loss or, at the end of an
+            epoch, a weight is NaN or infinite.
+    """
+
+    def __init__(self, steps: int, checkpoint: Path):
+        super().__init__()
+        self.steps = steps
+        self.checkpoint = checkpoint
+
+    def on_train_batch_end(self, batch, logs=None):
+        step = completed_steps(self.model)
+        if not math.isfinite((logs or {}).get("loss", 0.0)):
+            self._stop(step, "the loss")
+        if step >= self.steps:
+            self.model.stop_training = True
+
+    def on_epoch_end(self, epoch, logs=None):
+        # A loss tells of bad weights one step too late.
+        for variable in self.model.trainable_variables:
+            if not np.isfinite(ops.convert_to_numpy(variable)).all():
+                self._stop(completed_steps(self.model), variable.path)
+
+    def _stop(self, step, what):
+        kept = "there is no checkpoint yet"
+        if self.checkpoint.exists():
+            kept = f"the last checkpoint, {self.checkpoint}, is kept"
+        raise FloatingPointError(
+            f"At step {step} {what} is NaN or infinite; {kept}. Lower "
+            "`learning_rate` or `clip_norm`, or use float32."
+        )
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Saves model and optimizer at the end of each epoch.
+
+    Keras' own ModelCheckpoint and BackupAndRestore write over the file that
+    they replace, so that a kill at that moment loses both.
+
+    Args:
+        path: a file that ends in `.keras`; it is written beside and renamed.
+    """
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.path = path
+
+    def on_epoch_end(self, epoch, logs=None):
+        with written_beside(self.path) as partial:
+            self.model.save(partial)
+
+
+class Validation(keras.callbacks.Callback):
+    """Adds `val_psnr` (dB) and `val_ssim` to the logs of an epoch.
+
+    By the protocol of `evaluate_pairs`, with the averaged weights if the
+    optimizer has an exponential moving average.
+
+    Args:
+        pairs: what to validate on.
+        images: how many of the pairs, at equal distances; `None` for all.
+        epochs: epochs between two validations; the others log NaN.
+    """
+
+    def __init__(
+        self, pairs: ImagePairs, images: int | None = None, epochs: int = 1
+    ):
+        super().__init__()
+        self.pairs = pairs
+        count = min(images or len(pairs), len(pairs))
+        self.indices = np.linspace(0, len(pairs) - 1, count).round().astype(int)
+        self.epochs = epochs
+        self._swap = keras.callbacks.SwapEMAWeights()
+
+    def set_model(self, model):
+        super().set_model(model)
+        self._swap.set_model(model)
+        # Outside of a distribution strategy: once, not by each replica.
+        self._predict = tf.function(
+            lambda images: model(images, training=False),
+            input_signature=[tf.TensorSpec([1, None, None, 3])],
+        )
+
+    def on_epoch_end(self, epoch, logs=None):
+        means = {"psnr": math.nan, "ssim": math.nan}
+        if (epoch + 1) % self.epochs == 0:
+            averaged = self.model.optimizer.use_ema
+            if averaged:
+                self._swap.on_test_begin()
+            rows = [self._scores(index) for index in self.indices]
+            if averaged:
+                self._swap.on_test_end()
+            means = {key: np.mean([row[key] for row in rows]) for key in means}
+        logs.update({f"val_{key}": float(means[key]) for key in means})
+
+    def _scores(self, index):
+        blurred, sharp = self.pairs.whole(index)
+        deblurred = self._predict(blurred[np.newaxis].astype("float32") / 255)
+        deblurred = np.rint(255 * np.clip(deblurred[0], 0, 1))
+        return scores(sharp, deblurred.astype("uint8"))
+
+
+class TrainingProgress(keras.callbacks.Callback):
+    """Shows the step, images per second and the time that is left.
+
+    A line per epoch, and a bar in a terminal while `bar` is entered as a
+    context. The logs get `step`,
+    `learning_rate` and `images_per_second`, for those who come after it.
+
+    Args:
+        steps: steps of the whole run.
+        batch_size: images per step, of all replicas together.
+        console: where to write; `None` is stdout.
+    """
+
+    def __init__(
+        self, steps: int, batch_size: int, console: Console | None = None
+    ):
+        super().__init__()
+        self.steps = steps
+        self.batch_size = batch_size
+        self.console = console or Console(soft_wrap=True)
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]:.1f} images/s"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+
+    def on_train_begin(self, logs=None):
+        self.step = completed_steps(self.model)
+        self.rate = 0.0
+        self.task = self.bar.add_task(
+            "Training", total=self.steps, completed=self.step, rate=self.rate
+        )
+        self.first = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch_first = self.step, time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step += 1
+        if self.first is None:
+            # The first step builds the graph and says nothing of the others.
+            self.first = self.epoch_first = self.step, time.perf_counter()
+        else:
+            self.rate = self.batch_size / self._seconds_per_step(
+                self.epoch_first
+            )
+        self.bar.update(self.task, completed=self.step, rate=self.rate)
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["step"] = self.step
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        logs["images_per_second"] = self.rate
+        values = "  ".join(
+            f"{key} {logs[key]:.4g}"
+            for key in ("loss", "psnr", "val_psnr", "val_ssim")
+            if math.isfinite(logs.get(key, math.nan))
+        )
+        left = 0.0
+        if self.step < self.steps and self.step > self.first[0]:
+            left = (self.steps - self.step) * self._seconds_per_step(self.first)
+        self.console.print(
+            f"step {self.step}/{self.steps}  {values}  {self.rate:.1f} "
+            f"images/s  {datetime.timedelta(seconds=round(left))} left",
+            highlight=False,
+        )
+
+    def _seconds_per_step(self, first):
+        step, start = first
+        return (time.perf_counter() - start) / max(1, self.step - step)

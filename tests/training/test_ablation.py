@@ -1,0 +1,80 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_radn.cli.main import main
+from keras_radn.training import TrainingConfig, ablate, compare
+from keras_radn.training import ablation as ablation_module
+
+
+@pytest.mark.slow
+def test_table_and_curves(pairs_folder, tmp_path, capsys, monkeypatch):
+    """Two rows of Table 2, tiny; a second call trains nothing again."""
+    monkeypatch.setitem(
+        ablation_module.TABLES, 2, {"residual_0": 29.8, "residual_6": 31.05}
+    )
+    config = tmp_path / "tiny.toml"
+    config.write_text(
+        f"""
+        pairs = "{pairs_folder.name}"
+        validation = "{pairs_folder.name}"
+        patch_size = 16
+        batch_size = 2
+        steps = 2
+        steps_per_epoch = 1
+        [model]
+        filters = [4, 4, 4]
+        blocks = 1
+        """
+    )
+    output = tmp_path / "out"
+    command = ["ablate", "--table", "2", "--config", config, "-o", output]
+    for _ in range(2):
+        assert main([str(word) for word in command]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        table = [line for line in lines if line.startswith("|")]
+        assert len(table) == 4
+        assert table[2].startswith("| residual_0 | ")
+        assert table[3].startswith("| residual_6 | ")
+        assert table[3].endswith(" 31.05 |")
+        assert (output / "table.md").read_text().splitlines() == table
+    assert not any(line.startswith("step ") for line in lines)
+
+    rows = json.loads((output / "table.json").read_text())
+    assert [row["row"] for row in rows] == ["residual_0", "residual_6"]
+    assert rows[0]["parameters"] < rows[1]["parameters"]
+    for row in rows:
+        log = np.genfromtxt(
+            output / row["row"] / "log.csv", delimiter=",", names=True
+        )
+        assert row["psnr"] == log["val_psnr"][-1]
+        assert row["loss"] == log["loss"][-1]
+    with Image.open(output / "curves.png") as picture:
+        assert min(picture.size) > 300
+
+
+def test_a_random_encoder_has_no_radn2(monkeypatch, tmp_path):
+    trained = {}
+
+    def record(config, rows, output):
+        trained.update(rows)
+        return [{"row": name} for name in rows]
+
+    monkeypatch.setattr(ablation_module, "compare", record)
+    config = TrainingConfig(gopro="gopro", encoder_weights="random")
+    rows = ablate(config, 1, tmp_path)
+    assert list(trained) == ["radn1", "radn3", "radn4", "radn_final"]
+    assert rows[-1] == {"row": "radn_final", "paper_psnr": 31.76}
+    trained.clear()
+    ablate(TrainingConfig(gopro="gopro"), 1, tmp_path)
+    assert "radn2" in trained
+
+
+def test_bad_arguments(tmp_path):
+    config = TrainingConfig(stills="stills")
+    with pytest.raises(ValueError, match="must be 1 or 2"):
+        ablate(config, 3, tmp_path)
+    with pytest.raises(ValueError, match="Received neither"):
+        compare(config, {"a": {}}, tmp_path)

@@ -1,0 +1,95 @@
+import dataclasses
+from pathlib import Path
+
+import keras
+import pytest
+
+from keras_radn import RADN, ResidualBaseline
+from keras_radn.training import TrainingConfig
+from keras_radn.training import config as config_module
+from keras_radn.training.ablation import TABLES
+
+
+def test_config_file(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text('stills = "photos"\nsteps = 7\n[model]\ndeform_units = 3')
+    config = TrainingConfig.from_toml(path, steps=9, pairs=None)
+    assert config.stills == str(tmp_path / "photos")
+    assert config.steps == 9
+    assert config.pairs is None
+    assert config.model == {"deform_units": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("step = 7", "unknown keys"),
+        ("steps = ", "not valid TOML"),
+        ("steps = 7", "Received none of them"),
+        ('stills = "a"\nbatch_size = 0', "must be positive"),
+    ],
+)
+def test_bad_config_file(text, message, tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        TrainingConfig.from_toml(path)
+
+
+def test_missing_config_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no configuration file"):
+        TrainingConfig.from_toml(tmp_path / "none.toml")
+
+
+def packaged(name):
+    folder = Path(config_module.__file__).parent / "configs"
+    return TrainingConfig.from_toml(folder / f"{name}.toml", gopro="gopro")
+
+
+def test_defaults_are_the_papers_recipe():
+    config = TrainingConfig(gopro="gopro")
+    assert (config.steps, config.batch_size, config.patch_size) == (
+        10**6,
+        16,
+        256,
+    )
+    assert (config.learning_rate, config.warmup_steps) == (1e-4, 0)
+    assert (config.decay_steps, config.ema_momentum) == (0, 0)
+    assert config.dtype == "float32"
+
+
+@pytest.mark.parametrize("table", [1, 2])
+def test_a_config_per_row_of_the_tables(table):
+    """Each is the paper's recipe for a preset of the table."""
+    for preset in TABLES[table]:
+        config = packaged(f"table{table}_{preset}")
+        recipe = TrainingConfig(gopro="gopro", preset=preset)
+        assert config == dataclasses.replace(recipe, validation_images=20)
+    network = {1: RADN, 2: ResidualBaseline}[table]
+    assert TABLES[table].keys() <= network.presets.keys()
+
+
+@pytest.mark.parametrize("name", ["short", "ablation_small", "radn_final_v2"])
+def test_packaged_config(name):
+    config = packaged(name)
+    assert config.encoder_weights == "random"
+    assert config.steps % config.steps_per_epoch == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"gopro": "a", "pairs": "b"}, "exclude each other"),
+        ({"stills": "a", "loss": "hinge"}, "must be one of"),
+        ({"stills": "a", "pairs_share": 1.5}, r"in \[0, 1\]"),
+        ({"stills": "a", "validation_epochs": 0}, "must be positive"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        TrainingConfig(**arguments)
+
+
+def test_loss():
+    config = TrainingConfig(stills="a", loss="mean_squared_error")
+    assert isinstance(config.make_loss(), keras.losses.MeanSquaredError)

@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+from scipy import ndimage
+from skimage import data, util
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from keras_radn import RADN
+from keras_radn.datasets import ImagePairs
+from keras_radn.metrics import PSNR
+from keras_radn.training import evaluate_pairs, scores
+from tests.conftest import TINY_RADN
+
+
+def gaussian_ssim(first, second):
+    """Per channel over windows of 11x11 that lie in the image."""
+    values = []
+    for channel in range(3):
+        x, y = (
+            image[..., channel].astype("float64") for image in (first, second)
+        )
+
+        def mean(image):
+            return ndimage.gaussian_filter(image, 1.5, radius=5)
+
+        mx, my = mean(x), mean(y)
+        vx, vy = mean(x * x) - mx**2, mean(y * y) - my**2
+        c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+        similarity = (
+            (2 * mx * my + c1) * (2 * (mean(x * y) - mx * my) + c2)
+        ) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
+        values.append(similarity[5:-5, 5:-5].mean())
+    return np.mean(values)
+
+
+def test_evaluation_follows_the_protocol(pairs_folder):
+    rows = evaluate_pairs(pairs_folder, RADN(**TINY_RADN))
+    assert [row["name"] for row in rows] == ["0.png", "1.png"]
+    for i, row in enumerate(rows):
+        blurred, sharp = ImagePairs(pairs_folder).whole(i)
+        expected = peak_signal_noise_ratio(sharp, blurred)
+        assert row["blurred_psnr"] == pytest.approx(expected)
+        assert row["deblurred_psnr"] == pytest.approx(expected)
+        # Wang et al. (2004), written out with SciPy.
+        assert row["blurred_ssim"] == pytest.approx(
+            gaussian_ssim(blurred, sharp), abs=1e-6
+        )
+        assert row["deblurred_ssim"] == row["blurred_ssim"]
+
+
+@pytest.mark.parametrize("kind", ["random", "photo"])
+def test_metrics_equal_scikit_images(kind, rng):
+    """The Keras metric as well, on images of 8 bits in [0, 1]."""
+    if kind == "random":
+        sharp = rng.integers(256, size=(40, 31, 3)).astype("uint8")
+    else:
+        sharp = data.coffee()[:120, :90]
+    image = util.img_as_ubyte(
+        np.clip(sharp / 255 + rng.normal(0, 0.05, sharp.shape), 0, 1)
+    )
+    found = scores(sharp, image)
+    psnr = peak_signal_noise_ratio(sharp / 255, image / 255, data_range=1)
+    ssim = structural_similarity(
+        sharp / 255,
+        image / 255,
+        channel_axis=-1,
+        data_range=1,
+        gaussian_weights=True,
+        use_sample_covariance=False,
+    )
+    assert found["psnr"] == pytest.approx(psnr, abs=1e-6)
+    assert found["ssim"] == pytest.approx(ssim, abs=1e-6)
+    metric = PSNR(dtype="float64")
+    metric.update_state(sharp[np.newaxis] / 255, image[np.newaxis] / 255)
+    assert float(metric.result()) == pytest.approx(psnr, abs=1e-6)
