@@ -159,7 +159,7 @@ class TrainingProgress(keras.callbacks.Callback):
         self.console = console or Console(soft_wrap=True)
         self.bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=20),  # all fits into 80 columns
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]:.1f} images/s"),
             TimeRemainingColumn(),

@@ -46,6 +46,8 @@ class TrainingConfig:
             all.
         validation_epochs: epochs between two validations.
         patch_size: side of the patches in pixels.
+        progression: patch sizes of later parts of the run, as pairs of the
+            first step and the size: `[[20000, 128], [30000, 256]]`.
         batch_size: patches per step, of all replicas together.
         steps: steps of the whole run.
         loss: `"charbonnier"`, `"mean_absolute_error"` or
@@ -85,6 +87,7 @@ class TrainingConfig:
     validation_images: int | None = None
     validation_epochs: int = 1
     patch_size: int = 256
+    progression: list[list[int]] = dataclasses.field(default_factory=list)
     batch_size: int = 16
     steps: int = 1_000_000
     loss: str = "charbonnier"
@@ -125,12 +128,26 @@ class TrainingConfig:
                     f"`{name}` must be positive. "
                     f"Received: {getattr(self, name)}"
                 )
+        if any(first >= end for first, end, _ in self.stages()):
+            raise ValueError(
+                "The steps of `progression` must rise and be less than "
+                f"`steps`. Received: {self.progression}, steps={self.steps}"
+            )
         for name in ("pairs_share", "videos_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(
                     f"`{name}` must be in [0, 1]. "
                     f"Received: {getattr(self, name)}"
                 )
+
+    def stages(self) -> list[tuple[int, int, int]]:
+        """First step, step after the last and patch size of each part."""
+        parts = [(0, self.patch_size), *self.progression]
+        ends = [first for first, _ in parts[1:]] + [self.steps]
+        return [
+            (first, end, size)
+            for (first, size), end in zip(parts, ends, strict=True)
+        ]
 
     def make_loss(self) -> keras.losses.Loss:
         """The loss that `loss` names."""

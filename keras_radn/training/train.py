@@ -1,4 +1,5 @@
 import csv
+import functools
 import os
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def train(
     checkpoint = output / CHECKPOINT
     resumed = checkpoint.exists()
     if check_data and not resumed and is_chief(strategy):
-        check_sources(sources, config.patch_size)
+        check_sources(sources, max(size for *_, size in config.stages()))
         if validation is not None:
             check_sources([validation], None)
     with strategy.scope():
@@ -90,15 +91,25 @@ def train(
     epoch = done // config.steps_per_epoch
 
     def dataset(context):
-        return patch_dataset(
-            sources,
-            shares,
-            config.patch_size,
-            config.batch_size,
-            config.seed,
-            first_batch=done,
-            context=context,
-        )
+        streams = []
+        for first, end, size in config.stages():
+            first = max(first, done)
+            if first < end:
+                stream = patch_dataset(
+                    sources,
+                    shares,
+                    size,
+                    config.batch_size,
+                    config.seed,
+                    first_batch=first,
+                    context=context,
+                )
+                parts = strategy.num_replicas_in_sync
+                parts //= context.num_input_pipelines
+                streams.append(stream.take((end - first) * parts))
+        # One stream, not one `fit` for each: at its end the averaged weights
+        # would take the place of the current ones.
+        return functools.reduce(tf.data.Dataset.concatenate, streams)
 
     callbacks = [Guard(config.steps, checkpoint)]
     progress = TrainingProgress(config.steps, config.batch_size)
@@ -135,8 +146,11 @@ def train(
     # `fit` did it, unless the run was killed between its end and here.
     model.optimizer.finalize_variable_values(model.trainable_variables)
     if is_chief(strategy):
+        # Compiled as it comes, so that it loads without this module.
+        plain = type(model).from_config(model.get_config())
+        plain.set_weights(model.get_weights())
         with written_beside(output / MODEL) as partial:
-            model.save(partial, include_optimizer=False)
+            plain.save(partial)
         write_weights(model, output / WEIGHTS)
     return model
 

@@ -2,6 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from keras_radn.datasets import ImagePairs, SyntheticBlur, patch_dataset
@@ -38,6 +39,34 @@ def test_a_resumed_stream_is_the_rest_of_the_unbroken_one(
         np.testing.assert_array_equal(a, b)
     other = batches(patch_dataset(sources, [0.5, 0.5], 24, 2, seed=4), 1)
     assert not np.array_equal(unbroken[0][0], other[0][0])
+
+
+def test_replicas_get_the_parts_of_a_batch(stills_folder):
+    """Two machines of two devices each: four parts, in their order."""
+    source = SyntheticBlur(stills_folder)
+    joint = batches(patch_dataset([source], [1], 24, 8, first_batch=3), 2)
+    machines = [
+        batches(
+            patch_dataset(
+                [source],
+                [1],
+                24,
+                8,
+                first_batch=3,
+                context=tf.distribute.InputContext(2, i, 4),
+            ),
+            4,
+        )
+        for i in range(2)
+    ]
+    for step, (blurred, _) in enumerate(joint):
+        parts = [
+            machine[2 * step + device][0]
+            for machine in machines
+            for device in range(2)
+        ]
+        assert parts[0].shape == (2, 24, 24, 3)
+        np.testing.assert_array_equal(np.concatenate(parts), blurred)
 
 
 def test_bad_shares(pairs_folder):

@@ -83,6 +83,8 @@ def test_packaged_config(name):
         ({"stills": "a", "loss": "hinge"}, "must be one of"),
         ({"stills": "a", "pairs_share": 1.5}, r"in \[0, 1\]"),
         ({"stills": "a", "validation_epochs": 0}, "must be positive"),
+        ({"stills": "a", "progression": [[9, 64], [9, 128]]}, "must rise"),
+        ({"stills": "a", "steps": 5, "progression": [[5, 64]]}, "less than"),
     ],
 )
 def test_bad_arguments(arguments, message):
@@ -93,3 +95,10 @@ def test_bad_arguments(arguments, message):
 def test_loss():
     config = TrainingConfig(stills="a", loss="mean_squared_error")
     assert isinstance(config.make_loss(), keras.losses.MeanSquaredError)
+
+
+def test_stages():
+    config = TrainingConfig(stills="a", patch_size=64, steps=9)
+    assert config.stages() == [(0, 9, 64)]
+    grown = dataclasses.replace(config, progression=[[4, 128], [6, 256]])
+    assert grown.stages() == [(0, 4, 64), (4, 6, 128), (6, 9, 256)]

@@ -89,6 +89,19 @@ def losses(run):
     return log["loss"]
 
 
+def kill_in_the_middle(process, run, chief=None):
+    """Ends a process without notice once its run has two checkpoints."""
+    chief = chief or process
+    log = run / "log.csv"
+    deadline = time.monotonic() + 200
+    while not (log.exists() and len(log.read_text().splitlines()) > 2):
+        assert time.monotonic() < deadline
+        assert chief.poll() is None, chief.output.read_text()[-3000:]
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
 def free_ports(count):
     sockets = [socket.create_server(("localhost", 0)) for _ in range(count)]
     ports = [s.getsockname()[1] for s in sockets]
@@ -99,12 +112,13 @@ def free_ports(count):
 
 @pytest.mark.slow
 def test_replicas_equal_one_replica(command, tmp_path):
-    """Two devices of one machine, two machines, and a machine that dies.
+    """A device that is killed and goes on; two; two machines of which one dies.
 
     All see the batches of a single replica, cut in parts; the batch norms see
     the statistics of the joint batch, and its gradient is what is clipped. In
     float64, so that Adam does not blow up differences of rounding.
     """
+    kill_in_the_middle(command("single"), tmp_path / "single")
     finish(command("single"))
     expected = losses(tmp_path / "single")
     finish(command("mirrored", cpus=2, options=["--strategy", "mirrored"]))
@@ -118,14 +132,7 @@ def test_replicas_equal_one_replica(command, tmp_path):
     chief, worker = (
         command("cluster", 1, task, cluster, options) for task in (0, 1)
     )
-    log = run / "log.csv"
-    deadline = time.monotonic() + 200
-    while not (log.exists() and len(log.read_text().splitlines()) > 2):
-        assert time.monotonic() < deadline
-        assert chief.poll() is None, chief.output.read_text()[-3000:]
-        time.sleep(0.1)
-    worker.send_signal(signal.SIGKILL)
-    worker.wait()
+    kill_in_the_middle(worker, run, chief)
     worker = command("cluster", 1, 1, cluster, options)
     output = finish(chief)
     assert "another machine of the cluster was lost" in output

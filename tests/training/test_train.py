@@ -48,6 +48,7 @@ def config(stills_folder, pairs_folder):
         learning_rate=5e-4,
         steps_per_epoch=2,
         ema_momentum=0.5,
+        progression=[[3, 48]],
     )
 
 
