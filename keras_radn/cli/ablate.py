@@ -2,6 +2,7 @@ import argparse
 import json
 from pathlib import Path
 
+from keras_radn.cli.tables import markdown_table
 from keras_radn.cli.train import add_config_arguments, make_config
 from keras_radn.files import written_beside
 
@@ -40,14 +41,7 @@ def run(options: argparse.Namespace) -> int:
 
     output = Path(options.output)
     rows = ablate(config, options.table, output)
-    lines = [
-        f"| {' | '.join(title for title, _ in _COLUMNS.values())} |",
-        f"|---|{'---:|' * (len(_COLUMNS) - 1)}",
-    ]
-    for row in rows:
-        cells = (f"{row[key]:{form}}" for key, (_, form) in _COLUMNS.items())
-        lines.append(f"| {' | '.join(cells)} |")
-    text = "\n".join(lines)
+    text = markdown_table(rows, _COLUMNS)
     print(text)
     with written_beside(output / "table.md") as partial:
         partial.write_text(f"{text}\n")

@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 from keras_radn.cli.model_file import add_model_argument, load_model
+from keras_radn.cli.tables import markdown_table
 from keras_radn.files import written_beside
 
 _COLUMNS = {
+    "name": ("image", ""),
     "blurred_psnr": ("blurred, dB", ".2f"),
     "deblurred_psnr": ("deblurred, dB", ".2f"),
     "gain": ("gain, dB", "+.2f"),
@@ -63,11 +65,7 @@ def run(options: argparse.Namespace) -> int:
     rows.append(mean_row(rows))
     for row in rows:
         row["gain"] = row["deblurred_psnr"] - row["blurred_psnr"]
-    print(f"| image | {' | '.join(title for title, _ in _COLUMNS.values())} |")
-    print(f"|---|{'---:|' * len(_COLUMNS)}")
-    for row in rows:
-        cells = (f"{row[key]:{form}}" for key, (_, form) in _COLUMNS.items())
-        print(f"| {row['name']} | {' | '.join(cells)} |")
+    print(markdown_table(rows, _COLUMNS))
     if options.json is not None:
         with written_beside(options.json) as partial:
             partial.write_text(json.dumps(rows, indent=2) + "\n")
@@ -76,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
             written_beside(options.csv) as partial,
             partial.open("w", newline="") as file,
         ):
-            writer = csv.DictWriter(file, ["name", *_COLUMNS])
+            writer = csv.DictWriter(file, _COLUMNS)
             writer.writeheader()
             writer.writerows(rows)
     return 0
