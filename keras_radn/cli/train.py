@@ -93,6 +93,8 @@ def run(options: argparse.Namespace) -> int:
     try:
         train(config, options.output, make_strategy(options.strategy))
     except lost as error:
+        if options.strategy != "multi-worker":
+            raise
         _go_on(options.max_restarts, error)
     return 0
 

@@ -81,7 +81,7 @@ def train(
     if check_data and not resumed and is_chief(strategy):
         check_sources(sources, max(size for *_, size in config.stages()))
         if validation is not None:
-            check_sources([validation], None)
+            check_sources([validation], 11)  # the window of SSIM
     with strategy.scope():
         if resumed:
             model = keras.models.load_model(checkpoint)

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_radn import training
+from keras_radn.cli.main import main
 from keras_radn.training import make_strategy
 from keras_radn.training.distribution import is_chief
 from tests.conftest import TINY_RADN
@@ -168,3 +170,28 @@ def test_bad_tf_config(text, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(ValueError, match="TF_CONFIG must name the cluster"):
         make_strategy("multi-worker")
+
+
+def test_goes_on_after_a_loss(monkeypatch, tmp_path, capsys):
+    """In a new process, a limited number of times."""
+    config = tmp_path / "config.toml"
+    config.write_text('stills = "stills"')
+    command = ["train", "--config", str(config), "-o", str(tmp_path / "run")]
+    cluster = [*command, "--strategy", "multi-worker", "--max-restarts", "1"]
+    started = []
+
+    def lose(*_):
+        raise tf.errors.UnavailableError(None, None, "no connection")
+
+    monkeypatch.setattr(training, "train", lose)
+    monkeypatch.setattr(training, "make_strategy", lambda name: None)
+    monkeypatch.setattr(os, "execv", lambda *words: started.append(words))
+    monkeypatch.setenv("KERAS_RADN_RESTARTS", "0")
+    assert main(cluster) == 0
+    assert started == [(sys.executable, [sys.executable, *sys.orig_argv[1:]])]
+    assert "when it is back" in capsys.readouterr().err
+    assert main(cluster) == 1
+    assert "run the same command again" in capsys.readouterr().err
+    assert len(started) == 1
+    with pytest.raises(tf.errors.UnavailableError):
+        main(command)
