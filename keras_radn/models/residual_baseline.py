@@ -145,10 +145,17 @@ class ResidualBaseline(DeblurringModel):
 
 
 def apply_residual_block(x, dtype, name, deformable=(False, False)):
-    """Two 3x3 convolutions, ReLU between them, and the identity."""
+    """Two 3x3 convolutions, ReLU between them, and the identity.
+
+    The second one starts small, so that the features of many blocks do not grow
+    from block to block.
+    """
     shortcut = x
-    for i, (is_deformable, activation) in enumerate(
-        zip(deformable, ("relu", None), strict=True), start=1
+    he_normal = keras.initializers.HeNormal()
+    small = keras.initializers.VarianceScaling(0.02, "fan_in")
+    for i, (is_deformable, activation, initializer) in enumerate(
+        zip(deformable, ("relu", None), (he_normal, small), strict=True),
+        start=1,
     ):
         conv = layers.Conv2D
         if is_deformable:
@@ -158,7 +165,7 @@ def apply_residual_block(x, dtype, name, deformable=(False, False)):
             3,
             padding="same",
             activation=activation,
-            kernel_initializer="he_normal",
+            kernel_initializer=initializer,
             dtype=dtype,
             name=f"{name}_conv{i}",
         )(x)
