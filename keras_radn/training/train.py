@@ -259,12 +259,13 @@ def _cut_log(path, epoch):
     if not path.exists():
         return
     with path.open(newline="") as file:
-        header, *rows = csv.reader(file)
-    kept = [row for row in rows if int(row[0]) < epoch]
+        rows = list(csv.reader(file))
+    # The first row is the header, if the run came as far as that.
+    kept = rows[:1] + [row for row in rows[1:] if int(row[0]) < epoch]
     if len(kept) == len(rows):
         return
     with (
         written_beside(path) as partial,
         partial.open("w", newline="") as file,
     ):
-        csv.writer(file).writerows([header, *kept])
+        csv.writer(file).writerows(kept)

@@ -144,6 +144,7 @@ def test_reads_files_written_with_keras_norms(tmp_path, rng):
     np.testing.assert_array_equal(models[1].get_weights(), values)
 
 
+@pytest.mark.slow
 def test_synchronized_replicas_equal_the_joint_batch(tmp_path, rng):
     """Two replicas whose halves differ, beside one that has them all."""
     inputs = features(rng, (4, 5, 6, 8))

@@ -131,6 +131,7 @@ def test_averaged_weights_are_written(config, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("averaged", [False, True])
 def test_validation_equals_evaluation(averaged, config, tiny_radn):
     """Of the averaged weights, if there are any, and nothing else changes."""
@@ -167,6 +168,7 @@ def test_validation_of_some_images_in_some_epochs(config, tiny_radn):
     assert logs["val_psnr"] > 0
 
 
+@pytest.mark.slow
 def test_progress(tiny_radn, rng):
     """A line per epoch: steps, metrics, speed and what is left."""
     console = Console(record=True, file=io.StringIO())
@@ -182,6 +184,20 @@ def test_progress(tiny_radn, rng):
     assert "images/s" in lines[0]
     assert lines[1].startswith("step 4/4  loss ")
     assert lines[1].endswith("0:00:00 left")
+
+
+def test_rows_after_the_checkpoint_are_cut(tmp_path):
+    log = tmp_path / "log.csv"
+    train_module._cut_log(log, 0)
+    assert not log.exists()
+    for text, expected in (
+        ("", ""),  # killed in the first epoch
+        ("epoch,loss\n0,1\n1,2\n2,3\n", "epoch,loss\n0,1\n1,2\n"),
+        ("epoch,loss\n0,1\n", "epoch,loss\n0,1\n"),
+    ):
+        log.write_text(text)
+        train_module._cut_log(log, 2)
+        assert log.read_text() == expected
 
 
 def test_sources_and_shares(config):
