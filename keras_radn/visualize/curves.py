@@ -30,7 +30,7 @@ def training_curves(logs: Mapping[str, str | os.PathLike]) -> Figure:
     panels = {"loss": "training loss"}
     if all("val_psnr" in table.dtype.names for table in tables.values()):
         panels["val_psnr"] = "validation PSNR, dB"
-    figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
+    figure = Figure(figsize=(5 * len(panels) + 2, 4), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, (column, title) in zip(axes, panels.items(), strict=True):
         for label, table in tables.items():
@@ -38,5 +38,7 @@ def training_curves(logs: Mapping[str, str | os.PathLike]) -> Figure:
             axis.plot(table["step"][shown], table[column][shown], label=label)
         axis.set(xlabel="step", ylabel=title)
         axis.grid(alpha=0.3)
-    axes[0].legend()
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside right upper"
+    )
     return figure

@@ -14,7 +14,8 @@ def test_curves(tmp_path):
     losses, psnrs = figure.axes
     assert losses.get_xlabel() == "step"
     assert psnrs.get_ylabel() == "validation PSNR, dB"
-    labels = [text.get_text() for text in losses.get_legend().get_texts()]
+    [legend] = figure.legends
+    labels = [text.get_text() for text in legend.get_texts()]
     assert labels == ["a", "b"]
     for axis, expected in (
         (losses, [[2, 0.5], [4, 0.4]]),
