@@ -122,7 +122,9 @@ def test_learning_rate_rises_stays_and_falls():
 @pytest.mark.slow
 def test_averaged_weights_are_written(config, tmp_path):
     """With a momentum of 1 they stay what they were at the start."""
-    frozen = dataclasses.replace(config, ema_momentum=1.0, steps=2)
+    frozen = dataclasses.replace(
+        config, ema_momentum=1.0, steps=2, progression=[]
+    )
     trained = train(frozen, tmp_path / "run")
     start = train_module.new_model(frozen)
     for a, b in zip(
