@@ -125,7 +125,8 @@ class RADN(DeblurringModel):
             name="normalize",
         )(x)
         # A strategy's replicas share the statistics of their joint batch.
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        strategy = tf.distribute.get_strategy()
+        synchronized = strategy.num_replicas_in_sync > 1
         x, skips = apply_encoder(
             x,
             units=encoder_units,
@@ -133,7 +134,7 @@ class RADN(DeblurringModel):
             stem_filters=stem_filters,
             transition_filters=transition_filters,
             stem_pool=stem_pool,
-            synchronized=replicas > 1,
+            synchronized=synchronized,
             dtype=policy,
         )
         if attention:
@@ -145,6 +146,7 @@ class RADN(DeblurringModel):
                 decoder_filters[i - 1],
                 units=deform_units,
                 growth_rate=deform_growth_rate,
+                synchronized=synchronized,
                 dtype=policy,
                 name=f"decoder_block{i}",
             )
@@ -260,7 +262,9 @@ def apply_encoder(
     return x, skips
 
 
-def apply_decoder_block(x, kind, filters, units, growth_rate, dtype, name):
+def apply_decoder_block(
+    x, kind, filters, units, growth_rate, synchronized, dtype, name
+):
     """A dense deformable module or what stands in its place."""
     if kind != "bottleneck":
         return DenseDeformableModule(
@@ -276,6 +280,7 @@ def apply_decoder_block(x, kind, filters, units, growth_rate, dtype, name):
         1,
         units * growth_rate,
         bottleneck_filters=4 * growth_rate,
+        synchronized=synchronized,
         dtype=dtype,
         name=name,
     )(x)

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_radn import layers
+from keras_radn import RADN, layers
+from tests.conftest import TINY_RADN
 
 BUILDS = (
     lambda **k: layers.DenseBlock(2, 4, **k),
@@ -43,6 +44,20 @@ def main():
                 rtol=1e-4,
                 atol=1e-4,
             )
+    for block in ("dense", "bottleneck"):
+        with strategy.scope():
+            check_all_norms_are_synchronized(block)
+
+
+def check_all_norms_are_synchronized(decoder_block):
+    model = RADN(decoder_block=decoder_block, **TINY_RADN)
+    norms = [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    assert len(norms) > 10
+    assert all(norm.synchronized for norm in norms)
 
 
 def new_layer(build, input_shape, **kwargs):
