@@ -14,6 +14,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from keras_radn import training
+from keras_radn.cli.tables import markdown_table
 from keras_radn.training import TrainingConfig, compare
 
 ROWS = {
@@ -22,6 +23,12 @@ ROWS = {
     "no moving average": {"ema_momentum": 0.0},
     "constant learning rate": {"decay_steps": 0},
     "patches of 128, a quarter as many": {"patch_size": 128, "batch_size": 2},
+}
+COLUMNS = {
+    "row": ("recipe", ""),
+    "loss": ("training loss", ".4f"),
+    "psnr": ("PSNR, dB", ".2f"),
+    "ssim": ("SSIM", ".4f"),
 }
 
 
@@ -38,13 +45,7 @@ def main() -> None:
         packaged / "ablation_small.toml", **options
     )
     rows = compare(config, ROWS, output)
-    print("| recipe | training loss | PSNR, dB | SSIM |")
-    print("|---|---:|---:|---:|")
-    for row in rows:
-        print(
-            f"| {row['row']} | {row['loss']:.4f} | {row['psnr']:.2f} | "
-            f"{row['ssim']:.4f} |"
-        )
+    print(markdown_table(rows, COLUMNS))
 
 
 if __name__ == "__main__":

@@ -146,7 +146,12 @@ def _reducible(logs):
     There, and only there, Keras 3.15 takes their mean over an axis that
     scalars do not have.
     """
-    resolver = tf.distribute.get_strategy().cluster_resolver
-    if resolver is None or not resolver.cluster_spec().jobs:
+    if not spans_machines(tf.distribute.get_strategy()):
         return logs
     return {name: tf.reshape(value, [1]) for name, value in logs.items()}
+
+
+def spans_machines(strategy: tf.distribute.Strategy) -> bool:
+    """Whether a distribution strategy has replicas on several machines."""
+    resolver = strategy.cluster_resolver
+    return resolver is not None and bool(resolver.cluster_spec().jobs)

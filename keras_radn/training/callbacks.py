@@ -46,25 +46,24 @@ class Guard(keras.callbacks.Callback):
         self.checkpoint = checkpoint
 
     def on_train_batch_end(self, batch, logs=None):
-        step = completed_steps(self.model)
         if not math.isfinite((logs or {}).get("loss", 0.0)):
-            self._stop(step, "the loss")
-        if step >= self.steps:
+            self._stop("the loss")
+        if completed_steps(self.model) >= self.steps:
             self.model.stop_training = True
 
     def on_epoch_end(self, epoch, logs=None):
         # A loss tells of bad weights one step too late.
         for variable in self.model.trainable_variables:
             if not np.isfinite(ops.convert_to_numpy(variable)).all():
-                self._stop(completed_steps(self.model), variable.path)
+                self._stop(variable.path)
 
-    def _stop(self, step, what):
+    def _stop(self, what):
         kept = "there is no checkpoint yet"
         if self.checkpoint.exists():
             kept = f"the last checkpoint, {self.checkpoint}, is kept"
         raise FloatingPointError(
-            f"At step {step} {what} is NaN or infinite; {kept}. Lower "
-            "`learning_rate` or `clip_norm`, or use float32."
+            f"At step {completed_steps(self.model)} {what} is NaN or infinite; "
+            f"{kept}. Lower `learning_rate` or `clip_norm`, or use float32."
         )
 
 
@@ -141,8 +140,8 @@ class TrainingProgress(keras.callbacks.Callback):
     """Shows the step, images per second and the time that is left.
 
     A line per epoch, and a bar in a terminal while `bar` is entered as a
-    context. The logs get `step`,
-    `learning_rate` and `images_per_second`, for those who come after it.
+    context. The logs get `step`, `learning_rate` and `images_per_second`, for
+    those who come after it.
 
     Args:
         steps: steps of the whole run.

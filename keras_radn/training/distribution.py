@@ -5,6 +5,8 @@ import os
 
 import tensorflow as tf
 
+from keras_radn.models.deblurring_model import spans_machines
+
 STRATEGIES = ("mirrored", "multi-worker")
 
 
@@ -47,9 +49,8 @@ def make_strategy(name: str | None) -> tf.distribute.Strategy:
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process writes the files of a run."""
-    resolver = strategy.cluster_resolver
-    if resolver is None or not resolver.cluster_spec().jobs:
+    if not spans_machines(strategy):
         return True
-    cluster = resolver.cluster_spec()
-    chief = "chief" if "chief" in cluster.jobs else "worker"
+    resolver = strategy.cluster_resolver
+    chief = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
     return (resolver.task_type, resolver.task_id) == (chief, 0)

@@ -9,6 +9,9 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from keras_radn.datasets import ImagePairs
 from keras_radn.inference import deblur
 
+# Side of the Gaussian window of SSIM: 3.5 sigmas to each side.
+SSIM_WINDOW = 11
+
 
 def scores(sharp: np.ndarray, image: np.ndarray) -> dict[str, float]:
     """PSNR and SSIM of an image, by scikit-image.
@@ -68,10 +71,11 @@ def evaluate_pairs(
     rows = []
     for i in range(len(pairs)):
         blurred, sharp = pairs.whole(i)
-        if min(sharp.shape[:2]) < 11:
+        if min(sharp.shape[:2]) < SSIM_WINDOW:
             raise ValueError(
                 f"{pairs.sharp[i]} is too small for SSIM, whose window is "
-                f"11x11. Received: {sharp.shape[1]}x{sharp.shape[0]} pixels"
+                f"{SSIM_WINDOW}x{SSIM_WINDOW}. Received: "
+                f"{sharp.shape[1]}x{sharp.shape[0]} pixels"
             )
         if blurred.shape not in warm:
             deblur(blurred, model)

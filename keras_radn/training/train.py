@@ -28,6 +28,7 @@ from keras_radn.training.callbacks import (
 )
 from keras_radn.training.config import TrainingConfig
 from keras_radn.training.distribution import is_chief
+from keras_radn.training.evaluate import SSIM_WINDOW
 from keras_radn.training.optimizer import JointClipAdam
 from keras_radn.training.schedule import WarmupStableDecay
 
@@ -76,12 +77,13 @@ def train(
     _check_batch(config.batch_size, strategy)
     sources, shares = training_sources(config)
     validation = validation_pairs(config)
+    chief = is_chief(strategy)
     checkpoint = output / CHECKPOINT
     resumed = checkpoint.exists()
-    if check_data and not resumed and is_chief(strategy):
+    if check_data and not resumed and chief:
         check_sources(sources, max(size for *_, size in config.stages()))
         if validation is not None:
-            check_sources([validation], 11)  # the window of SSIM
+            check_sources([validation], SSIM_WINDOW)
     with strategy.scope():
         if resumed:
             model = keras.models.load_model(checkpoint)
@@ -89,31 +91,9 @@ def train(
             model = new_model(config)
     done = completed_steps(model)
     epoch = done // config.steps_per_epoch
-
-    def dataset(context):
-        streams = []
-        for first, end, size in config.stages():
-            first = max(first, done)
-            if first < end:
-                stream = patch_dataset(
-                    sources,
-                    shares,
-                    size,
-                    config.batch_size,
-                    config.seed,
-                    first_batch=first,
-                    context=context,
-                )
-                parts = strategy.num_replicas_in_sync
-                parts //= context.num_input_pipelines
-                streams.append(stream.take((end - first) * parts))
-        # One stream, not one `fit` for each: at its end the averaged weights
-        # would take the place of the current ones.
-        return functools.reduce(tf.data.Dataset.concatenate, streams)
-
     callbacks = [Guard(config.steps, checkpoint)]
     progress = TrainingProgress(config.steps, config.batch_size)
-    if is_chief(strategy):
+    if chief:
         output.mkdir(parents=True, exist_ok=True)
         _cut_log(output / LOG, epoch)
         if validation is not None:
@@ -135,7 +115,9 @@ def train(
     if done < config.steps:
         with progress.bar:
             model.fit(
-                strategy.distribute_datasets_from_function(dataset),
+                strategy.distribute_datasets_from_function(
+                    functools.partial(_stream, config, sources, shares, done)
+                ),
                 initial_epoch=epoch,
                 epochs=-(-config.steps // config.steps_per_epoch),
                 steps_per_epoch=config.steps_per_epoch,
@@ -145,7 +127,7 @@ def train(
             )
     # `fit` did it, unless the run was killed between its end and here.
     model.optimizer.finalize_variable_values(model.trainable_variables)
-    if is_chief(strategy):
+    if chief:
         # Compiled as it comes, so that it loads without this module.
         plain = type(model).from_config(model.get_config())
         plain.set_weights(model.get_weights())
@@ -153,6 +135,30 @@ def train(
             plain.save(partial)
         write_weights(model, output / WEIGHTS)
     return model
+
+
+def _stream(config, sources, shares, done, context):
+    """The batches after the first `done` ones, of all patch sizes.
+
+    One stream, not one `fit` for each size: at its end the averaged weights
+    would take the place of the current ones.
+    """
+    parts = context.num_replicas_in_sync // context.num_input_pipelines
+    streams = []
+    for first, end, size in config.stages():
+        first = max(first, done)
+        if first < end:
+            stream = patch_dataset(
+                sources,
+                shares,
+                size,
+                config.batch_size,
+                config.seed,
+                first_batch=first,
+                context=context,
+            )
+            streams.append(stream.take((end - first) * parts))
+    return functools.reduce(tf.data.Dataset.concatenate, streams)
 
 
 def training_sources(config: TrainingConfig) -> tuple[list, list[float]]:
