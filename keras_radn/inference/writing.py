@@ -13,7 +13,7 @@ from PIL import PngImagePlugin
 
 from keras_radn.files import written_beside
 from keras_radn.inference.pictures import Picture
-from keras_radn.inference.tiff import write_tiff_pages
+from keras_radn.inference.tiff_writing import write_tiff_pages
 
 # Of lossy formats; that of a JPEG source is never gone below.
 DEFAULT_QUALITY = 95
