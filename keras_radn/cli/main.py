@@ -12,6 +12,7 @@ from keras_radn.cli import (
     info,
     models,
     train,
+    visualize,
 )
 
 
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         evaluate,
         ablate,
         build_ops,
+        visualize,
     ):
         command.add_parser(commands)
     options = parser.parse_args(arguments)

@@ -73,6 +73,24 @@ class SelfAttention(keras.layers.Layer):
         residual = ops.matmul(ops.cast(attention, d.dtype), d)
         return ops.reshape(residual, ops.shape(inputs))
 
+    def attention(self, inputs, position):
+        """How a position attends to all of them, `s[j, i]` of equation 5.
+
+        Args:
+            inputs: `(batch, height, width, channels)`.
+            position: row and column of `j`.
+
+        Returns:
+            A tensor `(batch, height, width)`, float32 at least, whose sum is 1
+            for each image.
+        """
+        row, column = position
+        dtype = keras.backend.result_type(self.compute_dtype, "float32")
+        keys = ops.cast(self.key_conv(inputs), dtype)
+        query = self.query_conv(inputs[:, row : row + 1, column : column + 1])
+        similarity = ops.sum(keys * ops.cast(query, dtype), axis=-1)
+        return ops.softmax(similarity, axis=(1, 2))
+
     def _positions(self, features):
         batch, height, width, _ = ops.shape(features)
         return ops.reshape(
