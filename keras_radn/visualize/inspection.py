@@ -59,8 +59,10 @@ class Inspection:
     Example:
 
     ```python
+    from keras_radn import visualize
+
     model = keras_radn.RADN(pretrained=True)
-    inspection = keras_radn.visualize.Inspection(model, blurred)
+    inspection = visualize.Inspection(model, blurred)
     spread = inspection.offset_difference()  # (height, width), pixels
     ```
 
@@ -343,7 +345,8 @@ def _check_size(image, max_pixels):
         raise ValueError(
             f"The image has {pixels / 1e6:.1f} megapixels; up to "
             f"{max_pixels / 1e6:.1f} can be looked into. Reduce it, or raise "
-            "the limit if there is enough memory."
+            "the limit (`max_pixels`, --max-megapixels) if there is enough "
+            "memory."
         )
 
 

@@ -48,7 +48,7 @@ def map_figure(
         maps.append(
             (
                 "Horizontal spread of the kernels",
-                "last minus first column, pixels",
+                "x-offset of last minus first column, pixels",
                 offset_difference,
                 {"cmap": _SIGNED_MAP, "vmin": -limit, "vmax": limit},
             )
@@ -97,7 +97,12 @@ def attention_figure(
     ):
         title = f"Attention of point {number}"
         axis = axes[number]
-        drawn = _show(axis, values, title, cmap=_ATTENTION_MAP, norm=norm)
+        # The photograph shines through where the map is dark.
+        axis.imshow(0.6 * image)
+        opacity = 0.6 + 0.4 * np.asarray(norm(values))
+        drawn = _show(
+            axis, values, title, cmap=_ATTENTION_MAP, norm=norm, alpha=opacity
+        )
         for marked in (axes[0], axis):
             _mark(marked, point, number)
     used = list(axes[: 1 + len(points)])
@@ -177,8 +182,9 @@ def magnitude_figure(
     for axis, image, magnitude, name in zip(
         axes[: len(images)], images, magnitudes, names, strict=True
     ):
-        _show(axis, image, f"{magnitude:.2f} pixels")
-        axis.set_xlabel(_shortened(name), fontsize=9, color="0.35")
+        _show(axis, image, "")
+        axis.set_anchor("S")  # so that the values are in a row
+        axis.set_xlabel(f"{magnitude:.2f} pixels\n{_shortened(name)}")
     return figure
 
 
@@ -201,6 +207,7 @@ def blur_strength_figure(
         axis.plot(lengths, row, "-", color="0.75", linewidth=1)
     axis.plot(lengths, table.mean(axis=0), "o-", color="#0072B2", linewidth=2)
     axis.set(
+        ylim=(0, None),
         xlabel="length of the motion, pixels",
         ylabel="mean offset magnitude, pixels",
     )
