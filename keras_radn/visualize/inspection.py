@@ -303,7 +303,13 @@ class Inspection:
     def _inside(self, features, stride):
         """The first of a batch, without the positions in the padding."""
         height, width = (-(-side // stride) for side in self.image.shape[:2])
-        return tf.cast(features[0, :height, :width], tf.float32).numpy()
+        inside = tf.cast(features[0, :height, :width], tf.float32).numpy()
+        if not np.isfinite(inside).all():
+            raise ValueError(
+                "The network computes NaN or infinite numbers for this image; "
+                "its weights are damaged, or its training diverged."
+            )
+        return inside
 
     def _cell(self, point, stride):
         """Row and column of the position at a point."""

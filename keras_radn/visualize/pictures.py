@@ -21,7 +21,8 @@ _PERCENTILES = (0.5, 99.5)
 # Of the largest value. Below it, noise would be drawn as if it were structure.
 _LEAST_CONTRAST = 0.05
 
-_HEIGHT = 3.4  # of a panel, in inches
+# Of a panel, in inches; narrower ones have no room for their titles.
+_HEIGHT, _LEAST_WIDTH, _MOST_WIDTH = 3.4, 3.3, 6.8
 
 
 def map_figure(
@@ -63,11 +64,12 @@ def map_figure(
                 {"cmap": _MAGNITUDE_MAP, "vmin": low, "vmax": high},
             )
         )
-    figure, axes = _panels(image, 1 + len(maps), columns=1 + len(maps))
+    figure, axes = _panels(image, 1 + len(maps))
     _show(axes[0], image, "Input")
+    width = figure.get_figwidth() / len(axes)
     for axis, (title, label, values, style) in zip(axes[1:], maps, strict=True):
         drawn = _show(axis, values, title, **style)
-        _color_bar(figure, drawn, axis, label)
+        _color_bar(figure, drawn, axis, label, width)
     return figure
 
 
@@ -99,14 +101,16 @@ def attention_figure(
         axis = axes[number]
         # The photograph shines through where the map is dark.
         axis.imshow(0.6 * image)
-        opacity = 0.6 + 0.4 * np.asarray(norm(values))
+        share = np.asarray(norm(values)).clip(0, 1)  # rounding can exceed 1
+        opacity = 0.6 + 0.4 * share
         drawn = _show(
             axis, values, title, cmap=_ATTENTION_MAP, norm=norm, alpha=opacity
         )
         for marked in (axes[0], axis):
             _mark(marked, point, number)
     used = list(axes[: 1 + len(points)])
-    _color_bar(figure, drawn, used, "times that of equal attention", "min")
+    label, width = "times that of equal attention", figure.get_figwidth()
+    _color_bar(figure, drawn, used, label, width, "min")
     return figure
 
 
@@ -137,7 +141,7 @@ def sampling_figure(
     ):
         _mark(axes[0], point, number)
         axis = axes[number]
-        _show(axis, image, f"Sampling points of point {number}")
+        _show(axis, image, f"Sampling around point {number}")
         _zoom(axis, origins, ends, image.shape)
         starts = np.broadcast_to(origins, ends.shape).reshape(-1, 2)
         arrows = ends.reshape(-1, 2) - starts
@@ -147,7 +151,8 @@ def sampling_figure(
             angles="xy",
             scale_units="xy",
             scale=1,
-            width=0.003,
+            units="inches",
+            width=0.016,
             headwidth=5,
             headlength=5,
             color=_ORANGE,
@@ -217,15 +222,21 @@ def blur_strength_figure(
     return figure
 
 
-def _panels(image, count, columns=None):
+def _panels(image, count):
     """A figure with `count` panels of the shape of an image."""
-    columns = columns or min(count, 3)
+    ratio = image.shape[1] / image.shape[0]
+    width = float(np.clip(_HEIGHT * ratio, _LEAST_WIDTH, _MOST_WIDTH))
+    height = min(width / ratio, 2 * _HEIGHT)
+    columns = min(count, 3)
     rows = math.ceil(count / columns)
-    width = _HEIGHT * float(np.clip(image.shape[1] / image.shape[0], 0.5, 2))
     figure = Figure(
-        figsize=(columns * width, rows * (_HEIGHT + 0.5)), layout="constrained"
+        # With room for a title, and for a color bar.
+        figsize=(columns * width, rows * (height + 0.4) + 0.6),
+        layout="constrained",
     )
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes[:count]:
+        axis.set_anchor("N")  # level with those above a color bar
     for axis in axes[count:]:
         axis.set_axis_off()
     return figure, axes
@@ -240,7 +251,7 @@ def _show(axis, values, title, **style):
     return axis.imshow(values, **style)
 
 
-def _color_bar(figure, drawn, axes, label, extend=None):
+def _color_bar(figure, drawn, axes, label, width, extend=None):
     norm, values = drawn.norm, drawn.get_array()
     if extend is None:
         below, above = values.min() < norm.vmin, values.max() > norm.vmax
@@ -255,9 +266,10 @@ def _color_bar(figure, drawn, axes, label, extend=None):
         ax=axes,
         orientation="horizontal",
         extend=extend,
-        aspect=40 * np.size(axes),
+        aspect=8 * width,
         shrink=0.8,
         pad=0.03,
+        panchor=False,
         format="%g",
     )
     bar.set_label(label, fontsize=10)

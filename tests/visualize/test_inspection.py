@@ -230,3 +230,17 @@ def test_errors(tiny_radn, image):
     for unit in (0, 3):
         with pytest.raises(ValueError, match="from 1 to 2"):
             inspection.offset_difference(unit=unit)
+
+
+def test_diverged_weights(tiny_radn, image):
+    model = tiny_radn()
+    layer = model.get_layer("attention")
+    for conv in (layer.query_conv, layer.value_conv):
+        conv.bias.assign(np.full(conv.bias.shape, np.nan))
+    inspection = Inspection(model, image)
+    for ask in (
+        inspection.attention_residual,
+        lambda: inspection.attention((0, 0)),
+    ):
+        with pytest.raises(ValueError, match="NaN"):
+            ask()

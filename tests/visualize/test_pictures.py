@@ -48,10 +48,11 @@ def test_noise_is_not_structure(image, rng):
     assert high - low > 0.02
 
 
-@pytest.mark.parametrize("peak", [1.0, 5000.0])
+# Of the last one float32's logarithm is larger than that of its own limit.
+@pytest.mark.parametrize("peak", [1.0, 5000.0, np.float32(103.1)])
 def test_attention(image, peak):
     """One scale for all points, logarithmic; zeros are drawn, too."""
-    maps = [np.zeros((60, 90)), np.ones((60, 90))]
+    maps = [np.zeros((60, 90), "float32"), np.ones((60, 90), "float32")]
     maps[0][3, 4] = peak
     points = [(10, 20), (80.5, 50)]
     figure = rendered(visualize.attention_figure(image, points, maps))
