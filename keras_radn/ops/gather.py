@@ -52,11 +52,15 @@ def sampling_points(inputs, offset, geometry, offset_groups):
     dtype = projection.coordinate_dtype(inputs)
     taps = math.prod(geometry.kernel_size)
     batch, out_height, out_width, _ = shape_of(offset)
-    offset = tf.reshape(
-        tf.cast(offset, dtype),
-        [batch, out_height, out_width, offset_groups, taps, 2],
-    )
-    finite = tf.reduce_all(tf.math.is_finite(offset), axis=-1)
+    # By slices of four dimensions: LiteRT's kernels end at five.
+    shifts = [
+        tf.reshape(
+            tf.cast(offset[..., axis::2], dtype),
+            [batch, out_height, out_width, offset_groups, taps],
+        )
+        for axis in range(2)
+    ]
+    finite = tf.math.is_finite(shifts[0]) & tf.math.is_finite(shifts[1])
     limit = tf.cast(_MAX_OFFSET, dtype)
     steps = np.divmod(np.arange(taps, dtype="int32"), geometry.kernel_size[1])
     points = []
@@ -72,7 +76,7 @@ def sampling_points(inputs, offset, geometry, offset_groups):
         grid = tf.reshape(
             grid, [1, out_size, 1, taps] if axis else [out_size, 1, 1, taps]
         )
-        shift = tf.where(finite, offset[..., axis], tf.zeros([], dtype))
+        shift = tf.where(finite, shifts[axis], tf.zeros([], dtype))
         shift = tf.clip_by_value(shift, -limit, limit)
         whole = tf.floor(shift)
         index = grid + tf.cast(whole, tf.int32)
