@@ -145,7 +145,7 @@ def _sample_then_project(inputs, kernel, maps, groups, offset_groups):
             return project(inputs, kernel, *maps)
     else:
         chunks = _chunks(out_height, row_elements, tf.maximum)
-    rows = -(-out_height // chunks)
+    rows = (out_height + chunks - 1) // chunks
     tail = [[0, 0], [0, chunks * rows - out_height], [0, 0], [0, 0], [0, 0]]
     chunked = tuple(
         tf.transpose(
@@ -174,7 +174,7 @@ def _sample_then_project(inputs, kernel, maps, groups, offset_groups):
 
 def _chunks(out_height, row_elements, maximum):
     rows = maximum(1, _CHUNK_ELEMENTS // maximum(row_elements, 1))
-    return -(-out_height // rows)
+    return (out_height + rows - 1) // rows
 
 
 def _columns(inputs, points):
