@@ -11,6 +11,7 @@ from keras_radn.cli import (
     evaluate,
     info,
     models,
+    serve,
     train,
 )
 
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         train,
         evaluate,
         ablate,
+        serve,
         build_ops,
     ):
         command.add_parser(commands)
