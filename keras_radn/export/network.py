@@ -1,5 +1,6 @@
 """What all formats share: the function that is exported, and its check."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_radn.models.deblurring_model import DeblurringModel
 from keras_radn.ops import library
 
 
@@ -71,32 +73,84 @@ def picture_function(
     return deblur
 
 
+def in_float32(model: keras.Model) -> keras.Model:
+    """The network in float32, for runtimes that do not know bfloat16.
+
+    Raises:
+        ValueError: if it is of another dtype and no network of this package.
+    """
+    if model.compute_dtype == "float32":
+        return model
+    if not isinstance(model, DeblurringModel):
+        raise ValueError(
+            "Only networks in float32 can be exported to this format. "
+            f"Received: a model in {model.compute_dtype}"
+        )
+    copy = type(model).from_config({**model.get_config(), "dtype": "float32"})
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def require_new_file(path: str | os.PathLike, suffix: str, force: bool) -> Path:
+    """The path of a file that can be written, checked before the work is done.
+
+    Raises:
+        FileExistsError: if there is such a file and not `force`.
+        ValueError: if it has another suffix.
+        OSError: if there is no such folder.
+    """
+    path = Path(path)
+    if path.suffix != suffix:
+        raise ValueError(f"{path}: the name of the file must end in {suffix}.")
+    if path.exists() and not force:
+        raise FileExistsError(
+            f"{path}: exists already; choose another output or use --force."
+        )
+    if not path.absolute().parent.is_dir():
+        raise OSError(f"{path}: there is no folder {path.parent}.")
+    return path
+
+
 def compare(
     path: Path,
     model: keras.Model,
     run: Callable[[np.ndarray], np.ndarray],
-    images: np.ndarray,
+    size: tuple[int | None, int | None] = (None, None),
+    max_difference: float = np.inf,
+    least_psnr: float = 0,
 ) -> Exported:
-    """Compares an exported network with its model.
+    """Compares an exported network with its model on a made-up picture.
 
     Args:
         path: goes into the result.
         model: the network.
         run: the exported one.
-        images: float32 `(batch, height, width, 3)` in [0, 1].
+        size: height and width of the picture, where the network is not of any
+            size.
+        max_difference: the largest one that is allowed.
+        least_psnr: the least that is needed, in dB.
+
+    Raises:
+        ValueError: if the difference is too large.
     """
-    expected = model(images, training=False)
-    expected = np.clip(keras.ops.convert_to_numpy(expected), 0, 1)
-    difference = np.abs(run(images).astype("float64") - expected)
+    batch, *fixed, _ = model.inputs[0].shape
+    # Of an odd size, where any is possible.
+    sides = [n or m or k for n, m, k in zip(fixed, size, (75, 99), strict=True)]
+    images = np.repeat(made_up_picture(*sides), batch or 1, axis=0)
+    expected = keras.ops.convert_to_numpy(model(images, training=False))
+    difference = np.abs(run(images) - np.clip(expected, 0, 1).astype("float64"))
     error = np.square(difference).mean()
     psnr = -10 * np.log10(error) if error > 0 else np.inf
-    return Exported(path, float(difference.max()), float(psnr))
-
-
-def require(exported: Exported, condition: bool, limit: str) -> Exported:
-    """Raises ValueError if what was exported is not as it must be."""
-    if not condition:
-        raise ValueError(f"{exported}; {limit} is needed. Nothing was kept.")
+    exported = Exported(path, float(difference.max()), float(psnr))
+    # So that NaN does not pass.
+    if not (
+        exported.max_difference <= max_difference
+        and exported.psnr >= least_psnr
+    ):
+        raise ValueError(
+            f"{exported}; at most {max_difference:g} and at least "
+            f"{least_psnr:g} dB are allowed. Nothing was written."
+        )
     return exported
 
 
