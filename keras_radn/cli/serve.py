@@ -1,6 +1,7 @@
 import argparse
 import functools
 import gc
+import sys
 import tempfile
 from pathlib import Path
 
@@ -106,7 +107,11 @@ def run(options: argparse.Namespace) -> int:
 def _export(options, base):
     from keras_radn import export
 
-    print("Exporting the network; --model-base-path serves a finished export.")
+    print(
+        "keras-radn: exporting the network first; --model-base-path serves "
+        "what `keras-radn export` wrote",
+        file=sys.stderr,
+    )
     export.saved_model(
         load_model(options.model),
         base,

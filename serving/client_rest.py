@@ -1,0 +1,87 @@
+"""Deblurs a picture by a server's REST API; needs the standard library only.
+
+    python client_rest.py blurred.jpg sharp.png
+    python client_rest.py blurred.jpg sharp.png --url http://127.0.0.1:8501
+
+The server may be TF-Serving or `keras-radn serve`.
+"""
+
+import argparse
+import base64
+import contextlib
+import json
+import os
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("input", type=Path, help="JPEG or PNG file")
+    parser.add_argument("output", type=Path, help="PNG file to write")
+    parser.add_argument(
+        "--url",
+        default=os.environ.get(
+            "KERAS_RADN_SERVING_URL", "http://127.0.0.1:8501"
+        ),
+        help="of the server (default: %(default)s)",
+    )
+    parser.add_argument("--model", default="radn", help="its name")
+    parser.add_argument("--version", type=int, help="in place of the latest")
+    parser.add_argument("--label", help="of a version")
+    parser.add_argument("--timeout", type=float, default=60, help="seconds")
+    options = parser.parse_args()
+    if options.output.suffix.lower() != ".png":
+        parser.error("The answer is a PNG file; let the output end in .png.")
+    try:
+        picture = deblur(options.input.read_bytes(), options)
+        write(options.output, picture)
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
+
+
+def deblur(data, options):
+    """From the bytes of a file to those of another."""
+    path = f"/v1/models/{options.model}"
+    if options.version is not None:
+        path += f"/versions/{options.version}"
+    elif options.label:
+        path += f"/labels/{options.label}"
+    body = {
+        "signature_name": "image_bytes",
+        "instances": [{"b64": base64.b64encode(data).decode()}],
+    }
+    request = urllib.request.Request(
+        f"{options.url}{path}:predict",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=options.timeout) as answer:
+            (prediction,) = json.load(answer)["predictions"]
+            return base64.b64decode(prediction["b64"])
+    except urllib.error.HTTPError as error:
+        text = error.read().decode(errors="replace")
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            text = json.loads(text)["error"]
+        raise OSError(f"{options.input}: {error.code}: {text}") from error
+    except urllib.error.URLError as error:
+        raise OSError(
+            f"{options.url}: there is no answer: {error.reason}"
+        ) from error
+
+
+def write(path, data):
+    """Beside the file and renamed, so that it is whole or as it was."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()
