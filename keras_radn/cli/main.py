@@ -9,6 +9,7 @@ from keras_radn.cli import (
     build_ops,
     deblur,
     evaluate,
+    export,
     info,
     models,
     train,
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         train,
         evaluate,
         ablate,
+        export,
         build_ops,
     ):
         command.add_parser(commands)
