@@ -2,18 +2,16 @@
 
     pip install tensorflow-serving-api
     python client_grpc.py blurred.jpg sharp.png
-    python client_grpc.py blurred.jpg sharp.png --address 127.0.0.1:8500
+    python client_grpc.py blurred.jpg sharp.png --server 127.0.0.1:8500
 
 The server may be TF-Serving or `keras-radn serve`.
 """
 
-import argparse
 import os
 import sys
-from pathlib import Path
 
 import grpc
-from client_rest import write
+from client_rest import parse_arguments, write
 
 # The stubs import TensorFlow, which writes on stderr.
 stderr = os.dup(2)
@@ -27,24 +25,10 @@ DT_STRING = 7  # of tensorflow/core/framework/types.proto
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("input", type=Path, help="JPEG or PNG file")
-    parser.add_argument("output", type=Path, help="PNG file to write")
-    parser.add_argument(
-        "--address",
-        default=os.environ.get("KERAS_RADN_SERVING_GRPC", "127.0.0.1:8500"),
-        help="of the server (default: %(default)s)",
-    )
-    parser.add_argument("--model", default="radn", help="its name")
-    parser.add_argument("--version", type=int, help="in place of the latest")
-    parser.add_argument("--label", help="of a version")
-    parser.add_argument("--timeout", type=float, default=60, help="seconds")
-    options = parser.parse_args()
-    if options.output.suffix.lower() != ".png":
-        parser.error("The answer is a PNG file; let the output end in .png.")
+    default = os.environ.get("KERAS_RADN_SERVING_GRPC", "127.0.0.1:8500")
+    options = parse_arguments(__doc__, default)
     try:
-        picture = deblur(options.input.read_bytes(), options)
-        write(options.output, picture)
+        write(options.output, deblur(options.input.read_bytes(), options))
     except grpc.RpcError as error:
         sys.exit(
             f"error: {options.input}: {error.code().name}: {error.details()}"
@@ -68,7 +52,7 @@ def deblur(data, options):
     tensor.string_val.append(data)
     # Without it, answers of more than 4 MB are refused here.
     unlimited = [("grpc.max_receive_message_length", -1)]
-    with grpc.insecure_channel(options.address, unlimited) as channel:
+    with grpc.insecure_channel(options.server, unlimited) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         answer = stub.Predict(request, timeout=options.timeout)
     return answer.outputs["deblurred_bytes"].string_val[0]

@@ -1,7 +1,7 @@
 """Deblurs a picture by a server's REST API; needs the standard library only.
 
     python client_rest.py blurred.jpg sharp.png
-    python client_rest.py blurred.jpg sharp.png --url http://127.0.0.1:8501
+    python client_rest.py blurred.jpg sharp.png --server http://127.0.0.1:8501
 
 The server may be TF-Serving or `keras-radn serve`.
 """
@@ -18,16 +18,23 @@ from pathlib import Path
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    default = os.environ.get("KERAS_RADN_SERVING_URL", "http://127.0.0.1:8501")
+    options = parse_arguments(__doc__, default)
+    try:
+        write(options.output, deblur(options.input.read_bytes(), options))
+    except urllib.error.HTTPError as error:
+        sys.exit(f"error: {options.input}: {error.code}: {message(error)}")
+    except urllib.error.URLError as error:
+        sys.exit(f"error: {options.server}: no answer: {error.reason}")
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
+
+
+def parse_arguments(description, server):
+    parser = argparse.ArgumentParser(description=description.split("\n")[0])
     parser.add_argument("input", type=Path, help="JPEG or PNG file")
     parser.add_argument("output", type=Path, help="PNG file to write")
-    parser.add_argument(
-        "--url",
-        default=os.environ.get(
-            "KERAS_RADN_SERVING_URL", "http://127.0.0.1:8501"
-        ),
-        help="of the server (default: %(default)s)",
-    )
+    parser.add_argument("--server", default=server, help="default: %(default)s")
     parser.add_argument("--model", default="radn", help="its name")
     parser.add_argument("--version", type=int, help="in place of the latest")
     parser.add_argument("--label", help="of a version")
@@ -35,11 +42,7 @@ def main():
     options = parser.parse_args()
     if options.output.suffix.lower() != ".png":
         parser.error("The answer is a PNG file; let the output end in .png.")
-    try:
-        picture = deblur(options.input.read_bytes(), options)
-        write(options.output, picture)
-    except (OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
+    return options
 
 
 def deblur(data, options):
@@ -54,23 +57,21 @@ def deblur(data, options):
         "instances": [{"b64": base64.b64encode(data).decode()}],
     }
     request = urllib.request.Request(
-        f"{options.url}{path}:predict",
+        f"{options.server}{path}:predict",
         json.dumps(body).encode(),
         {"Content-Type": "application/json"},
     )
-    try:
-        with urllib.request.urlopen(request, timeout=options.timeout) as answer:
-            (prediction,) = json.load(answer)["predictions"]
-            return base64.b64decode(prediction["b64"])
-    except urllib.error.HTTPError as error:
-        text = error.read().decode(errors="replace")
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            text = json.loads(text)["error"]
-        raise OSError(f"{options.input}: {error.code}: {text}") from error
-    except urllib.error.URLError as error:
-        raise OSError(
-            f"{options.url}: there is no answer: {error.reason}"
-        ) from error
+    with urllib.request.urlopen(request, timeout=options.timeout) as answer:
+        (prediction,) = json.load(answer)["predictions"]
+    return base64.b64decode(prediction["b64"])
+
+
+def message(error):
+    """What the server says is wrong."""
+    text = error.read().decode(errors="replace")
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        text = json.loads(text)["error"]
+    return text
 
 
 def write(path, data):

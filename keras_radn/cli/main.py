@@ -9,6 +9,7 @@ from keras_radn.cli import (
     build_ops,
     deblur,
     evaluate,
+    export,
     info,
     models,
     serve,
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         train,
         evaluate,
         ablate,
+        export,
         serve,
         build_ops,
     ):

@@ -45,7 +45,7 @@ class ModelManager:
         config: the models; TF-Serving's policies `latest` (the default, of one
             version), `all` and `specific`, and its labels.
         read_config: gives the configuration at each poll, should it come from a
-            file that may change.
+            file; it is taken when it has changed.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class ModelManager:
         read_config: Callable[[], ModelServerConfig] | None = None,
     ) -> None:
         check_config(config)
-        self._config = config
+        self._config = self._config_read = config
         self._read_config = read_config
         self._models: dict[str, dict[int, _Version]] = {}
         self._lock = threading.Lock()  # of the fields above
@@ -67,8 +67,10 @@ class ModelManager:
         if self._read_config is not None:
             try:
                 config = self._read_config()
-                if config != self._config:
+                # Not the one in use: a client may have changed that.
+                if config != self._config_read:
                     self.reload(config)
+                self._config_read = config
                 self._config_error = None
             except (ValueError, OSError, ServingError) as error:
                 if str(error) != self._config_error:
@@ -227,7 +229,7 @@ class ModelManager:
                 self._load(model.name, number, entry, folders[number], at_once)
             if entry.state == _State.AVAILABLE:
                 chosen.append(number)
-        if chosen or kind == "specific":
+        if chosen:
             self._retire(model.name, chosen)
         with self._lock:
             for number in set(versions) - set(folders):

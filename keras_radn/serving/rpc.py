@@ -23,6 +23,21 @@ from keras_radn.serving.predictor import Predictor, Target
 from keras_radn.serving.servable import DEFAULT_SIGNATURE
 
 _logger = logging.getLogger("keras_radn.serving")
+# Where TF-Serving writes values, and its clients read them; make_tensor_proto
+# would write bytes into tensor_content.
+_FIELDS = {
+    np.float32: "float_val",
+    np.float64: "double_val",
+    np.int8: "int_val",
+    np.int16: "int_val",
+    np.int32: "int_val",
+    np.uint8: "int_val",
+    np.uint16: "int_val",
+    np.int64: "int64_val",
+    np.uint32: "uint32_val",
+    np.uint64: "uint64_val",
+    np.bool_: "bool_val",
+}
 # Requests beyond the places of the server that are looked at, to be refused, or
 # because they ask for no prediction.
 _EXTRA_RPCS = 8
@@ -86,9 +101,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                     response = predict_pb2.PredictResponse()
                     _fill_spec(response.model_spec, spec, chosen.version)
                     for name, array in outputs.items():
-                        response.outputs[name].CopyFrom(
-                            tf.make_tensor_proto(array)
-                        )
+                        _write(response.outputs[name], np.asarray(array))
                     return response
 
                 return await predictor.admission.run(compute, deadline)
@@ -231,3 +244,15 @@ def _read(name, proto, limit):
         return np.asarray(tf.make_ndarray(proto))
     except (TypeError, ValueError, KeyError) as error:
         raise invalid(f"The input {name} is no tensor: {error}") from error
+
+
+def _write(proto, array):
+    field = _FIELDS.get(array.dtype.type)
+    if field is None:  # strings and rare types
+        proto.CopyFrom(tf.make_tensor_proto(array))
+        return
+    proto.dtype = tf.as_dtype(array.dtype).as_datatype_enum
+    proto.tensor_shape.SetInParent()
+    for size in array.shape:
+        proto.tensor_shape.dim.add(size=size)
+    getattr(proto, field).extend(array.ravel().tolist())

@@ -57,6 +57,10 @@ def test_predict(predict, spec, version, factor):
     assert response.model_spec.name == "small"
     assert response.model_spec.version.value == version
     assert response.model_spec.signature_name == "serving_default"
+    # Where TF-Serving's clients look.
+    assert list(response.outputs["deblurred"].float_val) == [
+        factor * value for value in (1, 2, 3)
+    ]
     deblurred = tf.make_ndarray(response.outputs["deblurred"])
     assert deblurred.dtype == np.float32
     np.testing.assert_array_equal(deblurred, IMAGES * factor)
@@ -71,6 +75,20 @@ def test_output_filter(predict):
     response = predict(inputs, "named", ["total"])
     assert list(response.outputs) == ["total"]
     assert tf.make_ndarray(response.outputs["total"]) == [3]
+
+
+def test_dtypes(predict):
+    values = {
+        "small": np.array([0, 255], np.uint8),
+        "flag": np.array([True, False]),
+        "exact": np.array([0.1, np.nan]),
+    }
+    outputs = predict(values, "dtypes").outputs
+    values["half"] = values["exact"].astype(np.float16)
+    for name, value in values.items():
+        received = tf.make_ndarray(outputs[name])
+        assert received.dtype == value.dtype
+        np.testing.assert_array_equal(received, value)
 
 
 @pytest.mark.parametrize(
