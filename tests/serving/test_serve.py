@@ -83,6 +83,8 @@ def test_a_conversation(endpoint):
 def test_health_and_metrics(limited):
     assert limited.get("/healthz").status_code == 200
     assert limited.get("/readyz").status_code == 200
+    description = limited.get("/openapi.json").json()
+    assert "/v1/models/{model}:predict" in description["paths"]
     with grpc.insecure_channel(limited.grpc) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=5)
@@ -174,6 +176,27 @@ def test_overload_is_shed(limited):
     assert int(shed.headers["Retry-After"]) >= 1
     assert "try again later" in shed.json()["error"]
     assert limited.post("small:predict", json=ROW).ok
+
+
+@pytest.mark.slow
+def test_overload_is_shed_by_grpc(limited):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "small"
+    request.model_spec.signature_name = "busy"
+    request.inputs["seconds"].CopyFrom(
+        tf.make_tensor_proto(np.array([0.3], np.float32))
+    )
+    with grpc.insecure_channel(limited.grpc) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        calls = [stub.Predict.future(request, timeout=10) for _ in range(30)]
+        codes = [call.code() for call in calls]
+    assert codes.count(StatusCode.OK) >= 2
+    # The second of those that it does not even look at.
+    assert set(codes) - {StatusCode.OK} <= {
+        StatusCode.UNAVAILABLE,
+        StatusCode.RESOURCE_EXHAUSTED,
+    }
+    assert len(set(codes)) > 1
 
 
 @pytest.mark.slow
