@@ -125,13 +125,14 @@ class _Server:
             await rpc.start()
             await health.set("", health_pb2.HealthCheckResponse.SERVING)
             stop = asyncio.Event()
-            self._on_signals(stop, rest)
+            self._on_signals(stop)
             polling = threading.Thread(target=self._poll, name="poll")
             polling.start()
             serving = asyncio.create_task(rest.serve([listener]))
             stopped = asyncio.create_task(stop.wait())
             try:
-                _announce("REST", "http://", options.host, listener)
+                rest_port = listener.getsockname()[1]
+                print(f"REST: http://{_address(options.host, rest_port)}")
                 print(f"gRPC: {_address(options.host, port)}", flush=True)
                 await asyncio.wait(
                     {serving, stopped}, return_when=asyncio.FIRST_COMPLETED
@@ -146,15 +147,18 @@ class _Server:
                 polling.join()
         _logger.info("Stopped")
 
-    def _on_signals(self, stop, rest):
+    def _on_signals(self, stop):
+        loop = asyncio.get_running_loop()
+        numbers = (signal.SIGTERM, signal.SIGINT)
+
         def handle():
-            if stop.is_set():
-                rest.force_exit = True
             _logger.info("Stopping")
             stop.set()
+            for number in numbers:  # the next one acts as usual
+                loop.remove_signal_handler(number)
 
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, handle)
+        for number in numbers:
+            loop.add_signal_handler(number, handle)
 
     def _poll(self):
         while not self._stopping.wait(self._options.poll_seconds):
@@ -212,11 +216,6 @@ def _add_port(server, host, port):
         raise OSError(
             f"{host}:{port}: the gRPC port cannot be opened; is it in use?"
         ) from error
-
-
-def _announce(name, scheme, host, listener):
-    port = listener.getsockname()[1]
-    print(f"{name}: {scheme}{_address(host, port)}", flush=True)
 
 
 def _address(host, port):

@@ -398,6 +398,24 @@ def test_sigterm_drains(base, tmp_path):
         assert server.process.wait(10) == 0
 
 
+@pytest.mark.slow
+def test_a_second_signal_ends_it(base, tmp_path):
+    with (
+        running_server(
+            tmp_path, "--model-base-path", base, "--model-name", "small"
+        ) as server,
+        concurrent.futures.ThreadPoolExecutor() as pool,
+    ):
+        running = pool.submit(server.post, "small:predict", json=busy(20))
+        time.sleep(0.5)
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "Stopping" in server.log.read_text())
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(5) == -signal.SIGTERM
+        with pytest.raises(requests.ConnectionError):
+            running.result()
+
+
 def serve(capsys, *arguments):
     """Exit status and the message of a server that does not start."""
     status = main(["serve", *map(str, arguments)])
