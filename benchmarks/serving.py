@@ -111,9 +111,13 @@ def _load(url, picture, clients, seconds):
         with requests.Session() as session:
             while not ended.is_set():
                 begun = time.monotonic()
-                answer = session.post(
-                    f"{url}/v1/models/radn:predict", json=body
-                )
+                try:
+                    answer = session.post(
+                        f"{url}/v1/models/radn:predict", json=body
+                    )
+                except requests.RequestException as error:
+                    failed.append(error)
+                    continue
                 now = time.monotonic()
                 if answer.status_code == 200:
                     answered.append(now - begun)

@@ -10,6 +10,7 @@ from grpc import StatusCode
 
 from keras_radn.serving.errors import ServingError
 
+MAX_RETRY_AFTER = 60  # seconds
 _T = TypeVar("_T")
 
 
@@ -96,7 +97,7 @@ class Admission:
 
     def _retry_after(self):
         seconds = self.taken * self._mean_seconds / self._workers
-        return min(60, max(1, math.ceil(seconds)))
+        return min(MAX_RETRY_AFTER, max(1, math.ceil(seconds)))
 
 
 def _late(what):

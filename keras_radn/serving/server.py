@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2
 from PIL import Image
 from tensorflow_serving.apis import get_model_status_pb2
 
-from keras_radn.serving.admission import Admission
+from keras_radn.serving.admission import MAX_RETRY_AFTER, Admission
 from keras_radn.serving.errors import ServingError
 from keras_radn.serving.metrics import Metrics
 from keras_radn.serving.model_config import ModelServerConfig
@@ -27,6 +27,9 @@ _logger = logging.getLogger("keras_radn.serving")
 _State = get_model_status_pb2.ModelVersionStatus.State
 # What is left for health checks and refusals when all places are taken.
 _MAX_CONNECTIONS = 512
+# Longer than any Retry-After: who comes back in time must not meet a connection
+# that is being closed.
+_KEEP_ALIVE_SECONDS = MAX_RETRY_AFTER + 15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +118,7 @@ class _Server:
                     lifespan="off",
                     server_header=False,
                     limit_concurrency=_MAX_CONNECTIONS,
+                    timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                     timeout_graceful_shutdown=options.drain_seconds,
                 )
             )
