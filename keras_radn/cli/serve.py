@@ -67,15 +67,20 @@ def run(options: argparse.Namespace) -> int:
     # Here, not above: the other commands do not need the extra.
     from keras_radn import serving
 
-    for name, least in (
-        ("workers", 1),
-        ("queue_length", 0),
-        ("timeout", 0.001),
-        ("poll_seconds", 0.01),
+    for name, least, most in (
+        ("rest_port", 0, 65535),
+        ("grpc_port", 0, 65535),
+        ("workers", 1, 256),
+        ("queue_length", 0, 10_000),
+        ("timeout", 0.001, 86_400),
+        ("max_body_megabytes", 0.001, 2000),  # gRPC's own bound is 2^31
+        ("max_megapixels", 0.001, 10_000),
+        ("poll_seconds", 0.01, 86_400),
+        ("drain_seconds", 0, 86_400),
     ):
-        if getattr(options, name) < least:
+        if not least <= getattr(options, name) <= most:
             raise ValueError(
-                f"--{name.replace('_', '-')} has to be at least {least}. "
+                f"--{name.replace('_', '-')} has to be from {least} to {most}. "
                 f"Received: {getattr(options, name)}."
             )
     server_options = serving.ServerOptions(

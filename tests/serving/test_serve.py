@@ -436,6 +436,17 @@ def test_wrong_folders(tmp_path, capsys):
     assert "give the folder that holds it" in message
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("rest-port", 65536), ("workers", 0), ("timeout", "nan")],
+)
+def test_wrong_options(capsys, option, value):
+    status, message = serve(capsys, f"--{option}", value)
+    assert (status, message.count("\n")) == (1, 1)
+    assert f"--{option}" in message
+    assert str(value) in message
+
+
 def test_broken_model(tmp_path, capsys):
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "saved_model.pb").write_bytes(b"no model")
