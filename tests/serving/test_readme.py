@@ -1,4 +1,7 @@
-"""The commands of serving/README.md, run as they stand there."""
+"""The commands of serving/README.md, run as they stand there.
+
+But on free ports and with a tiny network.
+"""
 
 import os
 import re
@@ -10,7 +13,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import requests
 from PIL import Image
+
+from keras_radn import RADN
+from tests.conftest import TINY_RADN
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -41,6 +48,7 @@ def free_port():
 def test_commands(tmp_path, photo):
     shutil.copytree(ROOT / "serving", tmp_path / "serving")
     Image.fromarray(photo[:64, :64]).save(tmp_path / "blurred.png")
+    RADN(**TINY_RADN).save(tmp_path / "tiny.keras")
     ports = {"8501": free_port(), "8500": free_port()}
     server = None
 
@@ -52,6 +60,13 @@ def test_commands(tmp_path, photo):
             words = [sys.executable, *words[1:]]
         if "serve" in words:
             words = [*words, "--rest-port", "8501", "--grpc-port", "8500"]
+        if "export" in words:
+            words = [*words, "--model", "tiny.keras"]
+        variables = {
+            "KERAS_RADN_SERVING_URL": "http://127.0.0.1:8501",
+            "KERAS_RADN_SERVING_GRPC": "127.0.0.1:8500",
+            **variables,
+        }
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
         for name, value in variables.items():
             environment[name] = move(value)
@@ -102,16 +117,26 @@ def test_other_server(endpoint):
         "KERAS_RADN_SERVING_GRPC",
     }
     files = [word for word in words if word.endswith(".py")]
-    for url, code in ((endpoint.url, 0), ("http://127.0.0.1:9", 1)):
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", *files, "-k", "test_status"],
-            cwd=ROOT,
-            env={
-                **os.environ,
-                "KERAS_RADN_SERVING_URL": url,
-                "KERAS_RADN_SERVING_GRPC": endpoint.grpc,
-            },
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == code, done.stdout
+    before = predictions(endpoint)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *files, "-k", "as_files"],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "KERAS_RADN_SERVING_URL": endpoint.url,
+            "KERAS_RADN_SERVING_GRPC": endpoint.grpc,
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    assert predictions(endpoint) == before + 1
+
+
+def predictions(endpoint):
+    url = f"{endpoint.url}/monitoring/prometheus/metrics"
+    name = ':tensorflow:serving:request_count{model_name="small",status="OK"} '
+    for line in requests.get(url, timeout=10).text.splitlines():
+        if line.startswith(name):
+            return float(line.removeprefix(name))
+    return 0
