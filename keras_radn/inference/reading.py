@@ -232,10 +232,11 @@ def _tiff_pages(file, notes):
 
     image = None
     with tifffile.TiffFile(file) as tiff:
-        pages = [page for page in tiff.pages if not page.is_reduced]
-        if len(pages) < len(tiff.pages):
+        every = list(tiff_reading.distinct_pages(tiff))
+        pages = [page for page in every if not page.is_reduced] or every
+        if len(pages) < len(every):
             notes.append("previews in it are left out")
-        for page in pages or tiff.pages:
+        for page in pages:
             _check_size(page.imagewidth, page.imagelength)
             metadata, orientation = tiff_reading.read_tags(page, file)
             if tiff_reading.is_deep(page):

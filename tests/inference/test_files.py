@@ -376,7 +376,7 @@ def test_existing_files_are_kept(photo, tmp_path):
 
 def test_compare(photo, tmp_path):
     source, target = tmp_path / "in.png", tmp_path / "out.png"
-    both = tmp_path / "out_compare.jpg"
+    both = tmp_path / "out.png.compare.jpg"
     Image.fromarray(photo[:200, :300]).save(source)
     (report,) = deblur_files(source, target, lambda x: 1 - x, compare=True)
     assert report.status == "done"
@@ -407,7 +407,7 @@ def test_batch(photo, tmp_path):
             ("b.JPG", status),
         ]
     written = {str(p.relative_to(output)) for p in output.rglob("*.*")}
-    assert written == {"a.png", "d.png", "deep/er/b.JPG"}
+    assert written == {"a.png", "d.gif.png", "deep/er/b.JPG"}
 
 
 def test_pages_are_read_one_by_one(tmp_path):
