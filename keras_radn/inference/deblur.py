@@ -135,9 +135,16 @@ class Deblurrer:
                 f"overlap={overlap}, tile={tile}; with multiples of 32, "
                 f"{self.overlap} and {self.tile}"
             )
-        self.model = model
+        self._model = model
         self.ensemble = ensemble
         self._max_pixels = None
+
+    @property
+    def model(self) -> keras.Model | Callable:
+        """The network; the packaged one is made when it is needed first."""
+        if self._model is None:
+            self._model = default_model()
+        return self._model
 
     def __call__(
         self, image: np.ndarray, progress: Progress | None = None
@@ -151,16 +158,15 @@ class Deblurrer:
         return self._deblur(pixels, scale, progress).reshape(image.shape)
 
     def _deblur(self, pixels, scale, progress):
-        if self.model is None:
-            self.model = default_model()
         while True:
-            grid = self._grid(*pixels.shape[:2])
+            grid = self.grid(*pixels.shape[:2])
             try:
                 return self._run(grid, pixels, scale, progress)
             except (tf.errors.ResourceExhaustedError, MemoryError) as error:
                 self._shrink(grid, pixels.shape[:2], error)
 
-    def _grid(self, height, width):
+    def grid(self, height: int, width: int) -> tiling.Grid:
+        """The tiles of an image of this size, in the memory that is free."""
         limit = self._max_pixels
         if self.tile == "auto":
             affordable = tiling.affordable_pixels(
@@ -174,7 +180,7 @@ class Deblurrer:
 
     def _shrink(self, grid, size, error):
         self._max_pixels = grid.tile_pixels // 2
-        smaller = self._grid(*size)
+        smaller = self.grid(*size)
         if smaller.tile_pixels >= grid.tile_pixels:
             raise ValueError(
                 "There is not enough memory for tiles of "

@@ -22,9 +22,9 @@ ALIGNMENT = 32
 # time would no longer grow linearly with the image.
 MAX_TILE_PIXELS = 2**21
 
-# Peak of RADN(Final) in float32 above the loaded model, measured by
-# benchmarks/tiling.py, twice over: TensorFlow keeps freed memory, and
-# variants need more.
+# Twice that of RADN(Final) in float32 above the loaded model, without its
+# attention (benchmarks/tiling.py): TensorFlow keeps freed memory, and the
+# other networks need more.
 _BYTES_PER_PIXEL = 700
 
 # The rest is for the picture, its file and other programs.

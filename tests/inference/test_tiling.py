@@ -183,9 +183,14 @@ def test_size_from_memory(memory, stride, low, high, monkeypatch):
 
 
 def test_networks_say_what_attention_needs():
-    assert RADN(**TINY_RADN).attention_stride == 16
-    assert RADN(**TINY_RADN, stem_pool=False).attention_stride == 8
-    assert RADN(**TINY_RADN, attention=False).attention_stride is None
+    model = RADN(**TINY_RADN)
+    for attention, stem_pool, stride in (
+        (True, True, 16),
+        (True, False, 8),
+        (False, True, None),
+    ):
+        model.attention, model.stem_pool = attention, stem_pool
+        assert model.attention_stride == stride
 
 
 @pytest.mark.parametrize(
