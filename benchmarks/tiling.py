@@ -40,7 +40,7 @@ def main() -> None:
         "--size", nargs="+", default=["1280x720", "3840x2160", "10000x10000"]
     )
     parser.add_argument("--tile", default="auto")
-    parser.add_argument("--overlap", type=int, default=96)
+    parser.add_argument("--overlap", type=int)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -49,11 +49,13 @@ def main() -> None:
     print(HEADER, flush=True)
     for size in options.size:
         arguments = [sys.executable, __file__, "--child", "--size", size]
-        arguments += ["--tile", options.tile, "--overlap", str(options.overlap)]
+        arguments += ["--tile", options.tile]
+        if options.overlap is not None:
+            arguments += ["--overlap", str(options.overlap)]
         subprocess.run(arguments, check=True)
 
 
-def measure(size: str, tile: str, overlap: int) -> None:
+def measure(size: str, tile: str, overlap: int | None) -> None:
     """Prints the row of a size."""
     width, height = map(int, size.split("x"))
     tile = tile if tile == "auto" else int(tile)

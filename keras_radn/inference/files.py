@@ -57,7 +57,7 @@ def deblur_files(
     *,
     ensemble: bool = False,
     tile: int | str | None = "auto",
-    overlap: int = 96,
+    overlap: int | None = None,
     quality: int | None = None,
     compare: bool = False,
     force: bool = False,

@@ -112,9 +112,7 @@ class Grid:
         return len(short.starts) > 1 and long.tile > 2 * short.tile
 
 
-def plan_grid(
-    height: int, width: int, max_pixels: int, overlap: int = 96
-) -> Grid:
+def plan_grid(height: int, width: int, max_pixels: int, overlap: int) -> Grid:
     """The grid that computes the fewest pixels in tiles of a limited size.
 
     Args:

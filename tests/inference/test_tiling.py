@@ -221,6 +221,11 @@ def test_smaller_tiles_when_memory_is_full(error, tile, photo):
     assert max(sizes) <= 2**17
 
 
+def test_overlap_of_small_tiles():
+    for tile, overlap in ((64, 0), (100, 32), (256, 64), (512, 96)):
+        assert Deblurrer(tile=tile).overlap == overlap
+
+
 def test_not_even_the_smallest_tiles(photo):
     def greedy(images):
         raise MemoryError
