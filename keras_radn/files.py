@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -6,7 +7,9 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def written_beside(path: str | os.PathLike) -> Iterator[Path]:
+def written_beside(
+    path: str | os.PathLike, replace: bool = True
+) -> Iterator[Path]:
     """A path beside a file or folder that takes its place when all is written.
 
     Whoever is killed, or fails, leaves the file as it was. Two processes may
@@ -15,10 +18,14 @@ def written_beside(path: str | os.PathLike) -> Iterator[Path]:
 
     Args:
         path: the file or folder.
+        replace: whether what is there by then is replaced.
 
     Yields:
         A path in the same folder with the same suffix, where a file or folder
         can be made.
+
+    Raises:
+        FileExistsError: at the end, if there is something and not `replace`.
 
     Example:
 
@@ -28,13 +35,18 @@ def written_beside(path: str | os.PathLike) -> Iterator[Path]:
     ```
     """
     path = Path(path)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    # A name may have 255 bytes; the suffix is not the long part.
+    name = f".{path.stem[:40]}.{os.getpid()}{path.suffix}"
+    partial = path.with_name(name)
     aside = partial.with_suffix(".old")
     try:
         yield partial
-        if partial.is_dir() and path.is_dir():
-            path.rename(aside)
-        partial.replace(path)
+        if not replace:
+            _rename_to_new(partial, path)
+        else:
+            if partial.is_dir() and path.is_dir():
+                path.rename(aside)
+            partial.replace(path)
     finally:
         if aside.exists() and not path.exists():
             aside.rename(path)
@@ -43,3 +55,16 @@ def written_beside(path: str | os.PathLike) -> Iterator[Path]:
                 shutil.rmtree(leftover)
             else:
                 leftover.unlink(missing_ok=True)
+
+
+def _rename_to_new(source, target):
+    try:
+        os.link(source, target)  # unlike a rename it replaces nothing
+    except FileExistsError:
+        raise
+    except OSError:  # a folder, or a file system without links
+        if os.path.lexists(target):
+            raise FileExistsError(
+                errno.EEXIST, os.strerror(errno.EEXIST), str(target)
+            ) from None
+        source.rename(target)

@@ -1,0 +1,387 @@
+"""Reading pictures of any depth, with their metadata.
+
+Pillow identifies a file, decodes 8 bits and knows the metadata. Of colours with
+more bits it keeps 8; these are decoded by tifffile and imagecodecs.
+"""
+
+import contextlib
+import functools
+import io
+import os
+import re
+import stat
+import struct
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, JpegImagePlugin, UnidentifiedImageError
+
+from keras_radn.inference.pictures import (
+    Encoding,
+    Metadata,
+    Picture,
+    PictureError,
+    from_pil,
+    picture_of,
+)
+
+# Not all that Pillow knows: one of its formats starts Ghostscript.
+_FORMATS = (
+    *("PNG", "JPEG", "MPO", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM"),
+    *("JPEG2000", "AVIF", "HEIF"),
+)
+
+_ORIENTATION = 0x0112
+_EXIF_PREFIX = b"Exif\0\0"
+# Little and big endian, and BigTIFF.
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def read_picture(source: str | os.PathLike | bytes) -> Picture:
+    """Reads a picture and applies its EXIF orientation.
+
+    Args:
+        source: the path of a file, or its bytes.
+
+    Returns:
+        The picture in the depth of the file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no regular file, no image, damaged, an animation,
+            or has several pages; or more pixels than Pillow allows, twice
+            `PIL.Image.MAX_IMAGE_PIXELS`.
+        ImportError: if it is HEIC and pillow-heif is not installed.
+    """
+    pages = read_pages(source)
+    first = next(pages)
+    if next(pages, None) is not None:
+        raise ValueError(
+            f"{_name(source)}: has several pages; use "
+            "`keras_radn.deblur_files` with a .tif output."
+        )
+    return first
+
+
+def read_pages(source: str | os.PathLike | bytes) -> Iterator[Picture]:
+    """Reads the pages of a TIFF file one by one; of other files the picture.
+
+    Previews and other pictures that cameras put beside the main one are left
+    out.
+
+    Args:
+        source: see `read_picture`.
+
+    Yields:
+        At least one picture.
+
+    Raises:
+        As `read_picture`, except that several pages are welcome.
+    """
+    name, notes = _name(source), []
+    with contextlib.ExitStack() as stack:
+        with _explained(name, notes):
+            file = stack.enter_context(_file(source))
+            is_tiff = file.read(4) in _TIFF
+            file.seek(0)
+        read = _tiff_pages if is_tiff else _only_picture
+        pictures = read(file, notes)
+        while True:
+            with _explained(name, notes):
+                picture = next(pictures, None)
+            if picture is None:
+                return
+            yield replace(picture, notes=(*notes, *picture.notes))
+            notes.clear()
+
+
+def _name(source):
+    return "<bytes>" if isinstance(source, bytes) else os.fspath(source)
+
+
+def _file(source):
+    if not isinstance(source, bytes):
+        _check_file(source)
+        return Path(source).open("rb")
+    if not source:
+        raise PictureError("is empty.")
+    return io.BytesIO(source)
+
+
+@contextlib.contextmanager
+def _explained(name, notes):
+    """Makes one sentence of an exception, and notes of warnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            yield
+        except (FileNotFoundError, ImportError) as error:
+            raise type(error)(f"{name}: {error}") from None
+        except PictureError as error:
+            raise ValueError(f"{name}: {error}") from None
+        except UnidentifiedImageError:
+            raise ValueError(
+                f"{name}: is not an image that can be read."
+            ) from None
+        except Image.DecompressionBombError:
+            raise ValueError(f"{name}: {_too_large()}") from None
+        except MemoryError:
+            raise
+        except Exception as error:  # decoders raise all kinds for damaged files
+            reason = getattr(error, "strerror", None) or str(error)
+            reason = " ".join(reason.split()) or type(error).__name__
+            raise ValueError(
+                f"{name}: cannot be read: {reason.rstrip('.')}."
+            ) from error
+    notes.extend(
+        dict.fromkeys(" ".join(str(w.message).split()) for w in caught)
+    )
+
+
+def _too_large():
+    return (
+        f"has more than {2 * Image.MAX_IMAGE_PIXELS / 1e6:.4g} megapixels; if "
+        "you trust the file, raise `--max-megapixels` or "
+        "`PIL.Image.MAX_IMAGE_PIXELS`, half of the limit."
+    )
+
+
+def _check_file(path):
+    """Before it is opened: reading a pipe or a device may never end."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        raise FileNotFoundError("there is no such file.") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise PictureError(
+            "is a folder, not an image file; see `deblur_files`."
+        )
+    if not stat.S_ISREG(status.st_mode):
+        raise PictureError("is no regular file; copy the image to one.")
+    if status.st_size == 0:
+        raise PictureError("is empty.")
+
+
+@functools.cache
+def register_heif() -> None:
+    """Makes HEIC known to Pillow.
+
+    Raises:
+        ImportError: if pillow-heif is not installed.
+    """
+    try:
+        import pillow_heif
+    except ImportError:
+        raise ImportError(
+            "HEIC needs pillow-heif: pip install 'keras-radn[heic]'."
+        ) from None
+    pillow_heif.register_heif_opener()
+
+
+def _open(file):
+    """The file as Pillow knows it."""
+    file.seek(0)
+    head = file.read(12)
+    if head[4:8] == b"ftyp" and head[8:12] not in (b"avif", b"avis"):
+        register_heif()
+    Image.init()
+    file.seek(0)
+    formats = [format_ for format_ in _FORMATS if format_ in Image.OPEN]
+    return Image.open(file, formats=formats)
+
+
+def _check_size(width, height):
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and width * height > 2 * limit:
+        raise PictureError(_too_large())
+
+
+def _only_picture(file, notes):
+    """The picture of a file that is not TIFF, as an iterator."""
+    image = _open(file)
+    _check_size(*image.size)
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format in ("MPO", "HEIF"):
+        notes.append("other pictures in it are left out")
+    elif frames > 1:
+        raise PictureError(
+            f"is an animation of {frames} frames; deblur it as a video, or its "
+            "frames one by one."
+        )
+    encoding = _encoding(image, file)
+    if image.format == "PNG" and ";16" in str(image.tile[0].args):
+        import imagecodecs
+
+        file.seek(0)
+        picture = picture_of(imagecodecs.png_decode(file.read()))
+        icc_profile = image.info.get("icc_profile")
+        image.load()  # the chunks behind the pixels
+    else:
+        image.load()
+        picture = from_pil(image)
+        icc_profile = picture.metadata.icc_profile
+    bits = image.info.get("bit_depth", 8)
+    if bits > 8:
+        notes.append(f"of {bits} bits per channel 8 were read")
+    metadata, orientation = _metadata(image, icc_profile, notes)
+    picture = replace(picture, metadata=metadata, encoding=encoding)
+    yield _oriented(picture, orientation)
+
+
+def _tiff_pages(file, notes):
+    import tifffile
+
+    from keras_radn.inference import tiff_reading
+
+    image = None
+    with tifffile.TiffFile(file) as tiff:
+        every = list(tiff_reading.distinct_pages(tiff))
+        pages = [page for page in every if not page.is_reduced] or every
+        if len(pages) < len(every):
+            notes.append("previews in it are left out")
+        for page in pages:
+            _check_size(page.imagewidth, page.imagelength)
+            try:
+                metadata, orientation = tiff_reading.read_tags(page, file)
+            except Exception as error:  # as for other files
+                notes.append(f"its EXIF data are damaged ({error})")
+                metadata, orientation = Metadata(), 1
+            if tiff_reading.is_deep(page):
+                picture = tiff_reading.read_deep(page)
+            else:
+                image = image or _open(file)
+                image.seek(page.index)
+                image.load()
+                orientation = 1  # applied by Pillow
+                picture = from_pil(image)
+                # Not that of CMYK.
+                profile = picture.metadata.icc_profile
+                metadata = replace(metadata, icc_profile=profile)
+                if page.bitspersample > 8:
+                    notes.append("of 16 bits per channel 8 were read")
+            picture = replace(
+                picture,
+                metadata=metadata,
+                encoding=Encoding("TIFF", compression=page.compression.name),
+            )
+            yield _oriented(picture, orientation)
+
+
+def _metadata(image, icc_profile, notes):
+    """What is kept, and the orientation that is still to be applied."""
+    orientation, exif = 1, image.info.get("exif")
+    if exif and not exif.startswith(_EXIF_PREFIX):
+        exif = _EXIF_PREFIX + exif
+    try:
+        tags = image.getexif()
+        orientation = tags.get(_ORIENTATION, 1)
+        if exif is None and tags:
+            exif = tags.tobytes()
+        if exif and orientation != 1:
+            exif = _upright(exif)
+    except Exception as error:  # as many kinds as there are damaged files
+        notes.append(f"its EXIF data are damaged ({error})")
+        if orientation != 1:
+            exif = None  # its orientation would be applied twice
+    xmp = image.info.get("xmp")
+    xmp = xmp.encode() if isinstance(xmp, str) else xmp
+    if xmp and orientation != 1:
+        xmp = re.sub(rb'(tiff:Orientation(?:="|>))[0-9]', rb"\g<1>1", xmp)
+    applist = getattr(image, "applist", ())
+    metadata = Metadata(
+        exif=exif,
+        icc_profile=icc_profile,
+        xmp=xmp,
+        dpi=image.info.get("dpi"),
+        text=dict(getattr(image, "text", {})),
+        comment=image.info.get("comment"),
+        iptc=next((data for name, data in applist if name == "APP13"), None),
+    )
+    return metadata, orientation
+
+
+def _upright(exif):
+    """EXIF bytes with orientation 1 and without the thumbnail.
+
+    Nothing else moves, as makers' notes may point to places in them.
+    """
+    data = bytearray(exif.removeprefix(_EXIF_PREFIX))
+    order = "<" if data[:2] == b"II" else ">"
+    (ifd,) = struct.unpack_from(f"{order}L", data, 4)
+    (count,) = struct.unpack_from(f"{order}H", data, ifd)
+    for entry in range(ifd + 2, ifd + 2 + 12 * count, 12):
+        if struct.unpack_from(f"{order}H", data, entry)[0] == _ORIENTATION:
+            struct.pack_into(f"{order}HLH", data, entry + 2, 3, 1, 1)
+    struct.pack_into(f"{order}L", data, ifd + 2 + 12 * count, 0)
+    return _EXIF_PREFIX + bytes(data)
+
+
+def _oriented(picture, orientation):
+    turn = {
+        2: np.fliplr,
+        3: lambda a: np.rot90(a, 2),
+        4: np.flipud,
+        5: lambda a: np.swapaxes(a, 0, 1),
+        6: lambda a: np.rot90(a, -1),
+        7: lambda a: np.rot90(np.swapaxes(a, 0, 1), 2),
+        8: np.rot90,
+    }.get(orientation)
+    if turn is None:
+        return picture
+    alpha = picture.alpha
+    return replace(
+        picture,
+        pixels=turn(picture.pixels),
+        alpha=None if alpha is None else turn(alpha),
+    )
+
+
+def _encoding(image, file):
+    if image.format not in ("JPEG", "MPO"):
+        lossless = image.format == "WEBP" and _is_lossless_webp(file)
+        return Encoding(image.format, lossless=lossless)
+    return Encoding(
+        "JPEG",
+        quality=jpeg_quality(image.quantization),
+        subsampling=max(JpegImagePlugin.get_sampling(image), 0),
+        progressive=bool(image.info.get("progressive")),
+    )
+
+
+def jpeg_quality(quantization: dict[int, list[int]]) -> int:
+    """The quality of libjpeg that quantises as finely as some tables.
+
+    Args:
+        quantization: tables as Pillow gives them, that of luma first.
+
+    Returns:
+        1 to 100: the lowest one whose table of luma has no larger sum.
+    """
+    luma = sum(quantization[min(quantization)])
+    for quality in range(1, 100):
+        if _luma_sum(quality) <= luma:
+            return quality
+    return 100
+
+
+@functools.cache
+def _luma_sum(quality):
+    file = io.BytesIO()
+    Image.new("L", (8, 8)).save(file, "JPEG", quality=quality)
+    with Image.open(file) as image:
+        return sum(image.quantization[0])
+
+
+def _is_lossless_webp(file):
+    """Whether the bitstream is VP8L; Pillow does not tell."""
+    file.seek(12)
+    while header := file.read(8):
+        name, size = header[:4], int.from_bytes(header[4:], "little")
+        if name in (b"VP8L", b"VP8 ") or len(header) < 8:
+            return name == b"VP8L"
+        file.seek(size + size % 2, os.SEEK_CUR)
+    return False
