@@ -2,7 +2,6 @@ import argparse
 from pathlib import Path
 
 from keras_radn.cli.model_file import load_model
-from keras_radn.inference.deblur import MAX_PIXELS
 from keras_radn.models import RADN
 
 # Which format an option belongs to, by its name and default.
@@ -57,8 +56,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--max-megapixels",
         type=float,
         metavar="N",
-        help="larger images are refused by the server (default: "
-        f"{MAX_PIXELS / 1e6:g})",
+        help="larger images are refused by the server (default: 6)",
     )
     group.add_argument(
         "--no-warmup",

@@ -17,7 +17,7 @@ from keras_radn.export.network import (
     require_new_file,
 )
 from keras_radn.files import written_beside
-from keras_radn.inference.pictures import open_picture
+from keras_radn.inference.reading import read_picture
 from keras_radn.quiet import without_messages
 
 # Least PSNR in dB against the model.
@@ -231,13 +231,22 @@ def _calibration_pictures(calibration, sides):
         )
         if not files:
             raise ValueError(f"{folder}: there are no pictures in it.")
-        named = ((f, np.asarray(open_picture(f).convert("RGB"))) for f in files)
+        named = ((f, _rgb(read_picture(f).pixels)) for f in files)
     else:
         named = ((f"Picture {i}", x) for i, x in enumerate(calibration))
     pictures = [_middle(name, array, sides) for name, array in named]
     if not pictures:
         raise ValueError("There are no calibration pictures.")
     return pictures
+
+
+def _rgb(pixels):
+    """RGB in [0, 1] of a picture's pixels."""
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., np.newaxis], 3, axis=-1)
+    if pixels.dtype.kind == "u":
+        pixels = pixels / np.float32(np.iinfo(pixels.dtype).max)
+    return pixels
 
 
 def _middle(name, array, sides):

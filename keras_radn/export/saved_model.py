@@ -14,7 +14,9 @@ from keras_radn.export.network import (
     picture_function,
 )
 from keras_radn.files import written_beside
-from keras_radn.inference.deblur import MAX_PIXELS
+
+# A graph has no tiles: an image of this size needs 5 GB.
+MAX_PIXELS = 6_000_000
 
 # Where TF-Serving looks for it.
 WARMUP_FILE = Path("assets.extra", "tf_serving_warmup_requests")
