@@ -117,10 +117,10 @@ def litert(
         content = _quantize(content, pictures)
     require_built_in_ops(content)
 
-    session = interpreter.Interpreter(
-        model_content=content, num_threads=os.cpu_count()
-    )
-    runner = session.get_signature_runner("serving_default")
+    with without_messages():
+        runner = interpreter.Interpreter(
+            model_content=content, num_threads=os.cpu_count()
+        ).get_signature_runner("serving_default")
 
     def run(images):
         try:
