@@ -70,8 +70,9 @@ def saved_model(
     Raises:
         FileExistsError: if there is such a version and not `force`.
         ValueError: if the model maps no images to images, the version is not
-            positive, `max_pixels` allows no image, or what was written differs from the model by more than
-            1e-4 (2e-2 in half precision); nothing is left then.
+            positive, `max_pixels` allows no image, or what was written
+            differs from the model by more than 1e-4 (2e-2 in half precision);
+            nothing is left then.
         ImportError: if `warmup` and `tensorflow-serving-api` is missing.
         OSError: if the folder cannot be written.
 
