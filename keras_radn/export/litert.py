@@ -81,8 +81,10 @@ def litert(
     Example:
 
     ```python
-    model = keras_radn.RADN(pretrained=True)
-    keras_radn.export.litert(
+    from keras_radn import RADN, export
+
+    model = RADN(pretrained=True)
+    export.litert(
         model, "radn.tflite", "int8", size=(720, 1280), calibration="photos"
     )
     ```

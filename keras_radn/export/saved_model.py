@@ -79,8 +79,10 @@ def saved_model(
     Example:
 
     ```python
-    model = keras_radn.RADN(pretrained=True)
-    keras_radn.export.saved_model(model, "models/radn")  # models/radn/1
+    from keras_radn import RADN, export
+
+    model = RADN(pretrained=True)
+    export.saved_model(model, "models/radn")  # models/radn/1
     ```
     """
     path = Path(path)
