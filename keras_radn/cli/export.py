@@ -114,7 +114,10 @@ def run(options: argparse.Namespace) -> int:
     if "max_megapixels" in arguments:
         arguments["max_pixels"] = round(arguments.pop("max_megapixels") * 1e6)
     write = getattr(export, options.format)
-    model = load_model(options.model)
+    if options.preset is None:
+        model = load_model(options.model)
+    else:
+        model = RADN.from_preset(options.preset, pretrained=True)
     print(write(model, Path(options.output), force=options.force, **arguments))
     return 0
 

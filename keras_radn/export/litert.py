@@ -81,8 +81,10 @@ def litert(
     Example:
 
     ```python
-    model = keras_radn.RADN(pretrained=True)
-    keras_radn.export.litert(
+    from keras_radn import RADN, export
+
+    model = RADN(pretrained=True)
+    export.litert(
         model, "radn.tflite", "int8", size=(720, 1280), calibration="photos"
     )
     ```
@@ -117,10 +119,10 @@ def litert(
         content = _quantize(content, pictures)
     require_built_in_ops(content)
 
-    session = interpreter.Interpreter(
-        model_content=content, num_threads=os.cpu_count()
-    )
-    runner = session.get_signature_runner("serving_default")
+    with without_messages():
+        runner = interpreter.Interpreter(
+            model_content=content, num_threads=os.cpu_count()
+        ).get_signature_runner("serving_default")
 
     def run(images):
         try:

@@ -147,10 +147,12 @@ def compare(
         exported.max_difference <= max_difference
         and exported.psnr >= least_psnr
     ):
-        raise ValueError(
-            f"{exported}; at most {max_difference:g} and at least "
-            f"{least_psnr:g} dB are allowed. Nothing was written."
+        limit = (
+            f"at least {least_psnr} dB are needed"
+            if least_psnr
+            else f"at most {max_difference} is allowed"
         )
+        raise ValueError(f"{exported}; {limit}. Nothing was written.")
     return exported
 
 

@@ -57,8 +57,10 @@ def onnx(
     Example:
 
     ```python
-    model = keras_radn.RADN(pretrained=True)
-    keras_radn.export.onnx(model, "radn.onnx", deform_conv=True)
+    from keras_radn import RADN, export
+
+    model = RADN(pretrained=True)
+    export.onnx(model, "radn.onnx", deform_conv=True)
     ```
     """
     # Here, for these packages are an extra.

@@ -1,3 +1,4 @@
+import math
 import os
 from pathlib import Path
 
@@ -18,9 +19,10 @@ from keras_radn.files import written_beside
 # A graph has no tiles: an image of this size needs 5 GB.
 MAX_PIXELS = 6_000_000
 
-# Where TF-Serving looks for it.
+# Where TF-Serving looks for warm-up requests.
 WARMUP_FILE = Path("assets.extra", "tf_serving_warmup_requests")
-_WARMUP_SIZE = (128, 128)
+# Of an odd size, where any is possible.
+_SIDES = (125, 127)
 _TOLERANCE = 1e-4
 # In half precision a graph rounds at other places than its single layers.
 _HALF_TOLERANCE = 2e-2
@@ -70,16 +72,19 @@ def saved_model(
     Raises:
         FileExistsError: if there is such a version and not `force`.
         ValueError: if the model maps no images to images, the version is not
-            positive, or what was written differs from the model by more than
-            1e-4 (2e-2 in half precision); nothing is left then.
+            positive, `max_pixels` allows no image, or what was written
+            differs from the model by more than 1e-4 (2e-2 in half precision);
+            nothing is left then.
         ImportError: if `warmup` and `tensorflow-serving-api` is missing.
         OSError: if the folder cannot be written.
 
     Example:
 
     ```python
-    model = keras_radn.RADN(pretrained=True)
-    keras_radn.export.saved_model(model, "models/radn")  # models/radn/1
+    from keras_radn import RADN, export
+
+    model = RADN(pretrained=True)
+    export.saved_model(model, "models/radn")  # models/radn/1
     ```
     """
     path = Path(path)
@@ -92,23 +97,22 @@ def saved_model(
             f"{target}: exists already; choose another version or use --force."
         )
     deblur = picture_function(model)
-    _, *sides, _ = model.inputs[0].shape
-    sides = [n or m for n, m in zip(sides, _WARMUP_SIZE, strict=True)]
-    requests = _warmup_requests(*sides) if warmup else None
+    size = _size(model, max_pixels)
+    requests = _warmup_requests(*size) if warmup else None
     archive = keras.export.ExportArchive()
     for name, function, spec in _signatures(deblur, max_pixels):
         archive.add_endpoint(name, function, [spec])
-    made = not path.exists()
+    made = [p for p in (path, *path.parents) if not p.exists()]
     path.mkdir(parents=True, exist_ok=True)
     try:
         with written_beside(target) as partial:
             archive.write_out(str(partial), verbose=False)
             if requests is not None:
                 _write_records(partial / WARMUP_FILE, requests)
-            exported = _check(partial, target, model)
+            exported = _check(partial, target, model, size)
     except BaseException:
-        if made:
-            path.rmdir()
+        for folder in made:
+            folder.rmdir()
         raise
     return exported
 
@@ -116,6 +120,19 @@ def saved_model(
 def _next_version(path):
     versions = [int(p.name) for p in path.glob("*") if p.name.isdecimal()]
     return max(versions, default=0) + 1
+
+
+def _size(model, max_pixels):
+    """Height and width of a picture that the network takes."""
+    sides = []
+    for fixed, side in zip(model.inputs[0].shape[1:3], _SIDES, strict=True):
+        sides.append(fixed or max(1, min(side, math.isqrt(max_pixels))))
+    if math.prod(sides) > max_pixels:
+        raise ValueError(
+            f"`max_pixels` must be at least {math.prod(sides)} for this "
+            f"network. Received: {max_pixels}"
+        )
+    return tuple(sides)
 
 
 def _signatures(deblur, max_pixels):
@@ -182,7 +199,7 @@ def graph_ops(folder: str | os.PathLike) -> set[str]:
     return ops
 
 
-def _check(partial, target, model):
+def _check(partial, target, model, size):
     # Names of custom ops have a namespace by TensorFlow's convention.
     custom = sorted(op for op in graph_ops(partial) if ">" in op)
     if custom:
@@ -197,6 +214,7 @@ def _check(partial, target, model):
         target,
         model,
         lambda x: run(images=tf.constant(x))["deblurred"].numpy(),
+        size,
         max_difference=_HALF_TOLERANCE if half else _TOLERANCE,
     )
 

@@ -160,8 +160,13 @@ def _sample_then_project(inputs, kernel, maps, groups, offset_groups):
     outputs = tf.map_fn(
         lambda chunk: project(inputs, kernel, *chunk),
         chunked,
+        # As exact as can be: LiteRT allocates by it.
         fn_output_signature=tf.TensorSpec(
-            [inputs.shape[0], None, None, filters], inputs.dtype
+            [
+                size if isinstance(size, int) else None
+                for size in (batch, rows, out_width, filters)
+            ],
+            inputs.dtype,
         ),
         parallel_iterations=1,
     )

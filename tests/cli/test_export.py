@@ -109,6 +109,10 @@ def test_onnx(export, tmp_path):
             ["saved_model", "-o", "{tmp}/a", "--version", "0"],
             "must be positive",
         ),
+        (
+            ["saved_model", "-o", "{tmp}/a", "--max-megapixels", "0"],
+            "must be at least 1 ",
+        ),
         (["saved_model", "-o", "{tmp}/old.onnx"], "old.onnx"),
     ],
 )

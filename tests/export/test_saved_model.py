@@ -1,4 +1,4 @@
-import functools
+import contextlib
 import io
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 import keras_radn
 from keras_radn import export
 from keras_radn.export.encoded_images import decode
-from keras_radn.export.network import Exported
+from keras_radn.ops import library
 from tests.export.conftest import build, expected, pictures
 
 SHAPES = [(1, 1, 1), (3, 1, 17), (2, 33, 50), (1, 64, 48)]
@@ -240,17 +240,8 @@ def test_warmup_requests(exported, loaded):
     assert signatures == ["serving_default", "image_bytes"]
 
 
-def pretend(monkeypatch, difference):
-    """Lets the comparison say a difference."""
-    # The function of the same name hides the module.
-    module = sys.modules["keras_radn.export.saved_model"]
-    exported = functools.partial(Exported, max_difference=difference, psnr=80.0)
-    monkeypatch.setattr(module, "compare", lambda path, *_: exported(path))
-
-
 @pytest.mark.slow
-def test_versions(network, tmp_path, monkeypatch):
-    pretend(monkeypatch, 0.0)
+def test_versions(network, tmp_path):
     path = tmp_path / "radn"
     (path / "9" / "variables").mkdir(parents=True)
     (path / "notes").mkdir()
@@ -273,8 +264,18 @@ def test_versions(network, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_wrong_export_leaves_nothing(network, tmp_path, monkeypatch):
-    pretend(monkeypatch, 2e-4)
-    with pytest.raises(ValueError, match=r"2\.0e-04.*at most 0\.0001"):
+    # The function of the same name hides the module.
+    module = sys.modules["keras_radn.export.saved_model"]
+    monkeypatch.setattr(module, "_TOLERANCE", 0)
+    with pytest.raises(ValueError, match=r"radn.*differs .*; at most 0 "):
+        export.saved_model(network, tmp_path / "a" / "radn", warmup=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_custom_ops_are_refused(network, tmp_path, monkeypatch):
+    monkeypatch.setattr(library, "forced", lambda _: contextlib.nullcontext())
+    with pytest.raises(ValueError, match="KerasRadn>DeformableSum"):
         export.saved_model(network, tmp_path / "radn", warmup=False)
     assert list(tmp_path.iterdir()) == []
 
