@@ -80,8 +80,7 @@ def serve(
         ValueError: a model has no version that can be loaded.
         OSError: a port is taken.
     """
-    Image.MAX_IMAGE_PIXELS = None  # they are counted here
-    with _logging_to_stderr():
+    with _logging_to_stderr(), _unlimited_pixels():
         manager = ModelManager(config, read_config)
         try:
             for name, reason in manager.unavailable().items():
@@ -89,6 +88,17 @@ def serve(
             asyncio.run(_Server(manager, options).run())
         finally:
             manager.close()
+
+
+@contextlib.contextmanager
+def _unlimited_pixels():
+    """Switches Pillow's own limit off: pixels are counted here."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 class _Server:
