@@ -40,6 +40,13 @@ struct Slots {
   }
 };
 
+// Channels that become a part of a concatenation.
+template <typename T>
+struct Part {
+  const T* data;
+  int64_t channels;
+};
+
 // Every function computes the rows [begin, end) of its output; `mask` may be
 // null. The result of a row does not depend on what else is in the range, so
 // that any division among threads gives the same bits.
@@ -64,6 +71,10 @@ struct Kernels {
                        const C* offset, const C* mask, const Extent* extents,
                        const Band<T>& band, void* scratch);
   void (*narrow)(const C* values, T* outputs, int64_t count);
+  // Of pixels; `outputs` may be the only part.
+  void (*concat_affine_relu)(const Part<T>* parts, int64_t count,
+                             int64_t channels, const C* scale, const C* offset,
+                             T* outputs, int64_t begin, int64_t end);
 };
 
 // Samples that are located at a time: their plan stays in the L1 cache.
