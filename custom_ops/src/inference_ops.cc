@@ -32,6 +32,14 @@ absl::Status ConcatAffineReluShape(InferenceContext* c) {
   return absl::OkStatus();
 }
 
+// The output is as the images, which come last.
+absl::Status ReconstructShape(InferenceContext* c) {
+  ShapeHandle images;
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(c->num_inputs() - 1), 4, &images));
+  c->set_output(0, images);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 REGISTER_OP("KerasRadn>ConcatAffineRelu")
@@ -50,6 +58,32 @@ inputs: each `[batch, height, width, channels]`; only the channels differ.
 scale: `[sum of the channels]`.
 offset: `[sum of the channels]`.
 outputs: `[batch, height, width, sum of the channels]`.
+Tcoord: float, or double if T is double.
+)doc");
+
+REGISTER_OP("KerasRadn>Reconstruct")
+    .Input("features: T")
+    .Input("context: N * Tcoord")
+    .Input("kernel: Tcoord")
+    .Input("bias: Tcoord")
+    .Input("images: Tcoord")
+    .Output("outputs: Tcoord")
+    .Attr("N: int >= 1")
+    .Attr("T: {half, bfloat16, float, double}")
+    .Attr("Tcoord: {float, double}")
+    .Attr("sizes: list(int) >= 1")
+    .SetShapeFn(ReconstructShape)
+    .Doc(R"doc(
+A 3x3 convolution of the features and of maps that are enlarged bilinearly to
+their size; what lies in the images is added to them.
+
+features: `[batch, padded_height, padded_width, channels]`.
+context: maps `[batch, ceil(padded_height / size), ceil(padded_width / size), 1]`.
+kernel: `[3, 3, channels + maps, 3]`.
+bias: `[3]`.
+images: `[batch, height, width, 3]`, no larger than the features.
+outputs: as the images.
+sizes: by which the maps are enlarged, even numbers.
 Tcoord: float, or double if T is double.
 )doc");
 

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_radn.layers import PadToMultiple
+from keras_radn.layers.context_aggregation import POOL_SIZES
 from keras_radn.layers.dense_deformable_module import MAX_OFFSET
 from keras_radn.layers.self_attention import attend
 from keras_radn.models.packaged_weights import read_preset
@@ -333,22 +334,36 @@ class _Graph:
 
     def reconstruct(self, x, images):
         """Context aggregation, the last convolution, the global residual."""
-        height, width = tf.shape(x)[1], tf.shape(x)[2]
-        pooled = tf.nn.avg_pool2d(x, 4, 4, "VALID")
-        scales = [tf.cast(x, "float32")]
-        for size in (4, 8, 16, 32):
-            name = f"context/pool{size}_conv"
-            y = tf.nn.avg_pool2d(pooled, size // 4, size // 4, "SAME")
-            y = self.conv_layer(y, name)
-            rows, columns = tf.shape(y)[1], tf.shape(y)[2]
-            y = tf.image.resize(y, (rows * size, columns * size))
-            scales.append(y[:, :height, :width])
-        x = tf.nn.conv2d(
-            tf.concat(scales, axis=-1),
-            self.constant(self.array("reconstruction/kernel"), "float32"),
+        # Larger windows consist of whole ones of the smallest, and a 1x1
+        # convolution commutes with the average.
+        smallest = POOL_SIZES[0]
+        pooled = tf.nn.avg_pool2d(x, smallest, smallest, "VALID")
+        names = [f"context/pool{size}_conv" for size in POOL_SIZES]
+        kernel, bias = (
+            np.concatenate([self.array(f"{n}/{part}") for n in names], axis=-1)
+            for part in ("kernel", "bias")
+        )
+        pooled = tf.nn.conv2d(
+            tf.cast(pooled, "float32"),
+            self.constant(kernel, "float32"),
             1,
             "SAME",
         )
-        x = x + self.constant(self.array("reconstruction/bias"), "float32")
-        size = tf.shape(images)
-        return images + x[:, : size[1], : size[2]]
+        pooled = tf.nn.bias_add(pooled, self.constant(bias, "float32"))
+        context = [
+            tf.nn.avg_pool2d(y, size // smallest, size // smallest, "SAME")
+            for y, size in zip(
+                tf.split(pooled, len(POOL_SIZES), axis=-1),
+                POOL_SIZES,
+                strict=True,
+            )
+        ]
+        return fused.reconstruct(
+            x,
+            context,
+            POOL_SIZES,
+            self.constant(self.array("reconstruction/kernel"), "float32"),
+            self.constant(self.array("reconstruction/bias"), "float32"),
+            images,
+            self.native,
+        )

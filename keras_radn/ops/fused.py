@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from keras_radn.ops import library
+from keras_radn.ops.geometry import shape_of
 
 
 def concat_affine_relu(
@@ -46,3 +47,45 @@ def concat_affine_relu(
         is_training=False,
     )[0]
     return tf.nn.relu(features)
+
+
+def reconstruct(
+    features: tf.Tensor,
+    context: Sequence[tf.Tensor],
+    sizes: Sequence[int],
+    kernel: tf.Tensor,
+    bias: tf.Tensor,
+    images: tf.Tensor,
+    native: bool,
+) -> tf.Tensor:
+    """The last convolution, of features and enlarged maps, and its residual.
+
+    `images + crop(conv3x3(concat(features, enlarged maps)) + bias)`.
+
+    Args:
+        features: `(batch, padded_height, padded_width, channels)`, float32 or
+            bfloat16.
+        context: per scale a float32 map `(batch, ceil(padded_height / size),
+            ceil(padded_width / size), 1)`.
+        sizes: even integers by which the maps are enlarged bilinearly.
+        kernel: float32 `(3, 3, channels + scales, 3)`.
+        bias: float32 `(3,)`.
+        images: float32 `(batch, height, width, 3)`, no larger than `features`.
+        native: see `concat_affine_relu`.
+
+    Returns:
+        A tensor of the shape and dtype of `images`.
+    """
+    if native:
+        return library.load().ops.keras_radn_reconstruct(
+            features, context, kernel, bias, images, sizes=sizes
+        )
+    _, height, width, _ = shape_of(features)
+    scales = [tf.cast(features, images.dtype)]
+    for y, size in zip(context, sizes, strict=True):
+        _, rows, columns, _ = shape_of(y)
+        y = tf.image.resize(y, (rows * size, columns * size))
+        scales.append(y[:, :height, :width])
+    x = tf.nn.conv2d(tf.concat(scales, axis=-1), kernel, 1, "SAME")
+    _, height, width, _ = shape_of(images)
+    return images + tf.nn.bias_add(x, bias)[:, :height, :width]

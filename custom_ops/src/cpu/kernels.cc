@@ -319,7 +319,8 @@ void Narrow(const C* values, T* outputs, int64_t count) {
                                   Extents<Wide<T>::Type>,               \
                                   MapGradient<T, Wide<T>::Type>,        \
                                   Narrow<T, Wide<T>::Type>,             \
-                                  ConcatAffineRelu<T, Wide<T>::Type>}
+                                  ConcatAffineRelu<T, Wide<T>::Type>,   \
+                                  Reconstruct<T, Wide<T>::Type>}
 KERNELS(float);
 KERNELS(double);
 KERNELS(Half);
