@@ -290,24 +290,25 @@ class _Graph:
 
         One convolution for all: of few filters each, they would be slow.
         """
-        names = [
-            f"{name}/unit{i}/offset_conv"
-            for i in range(1, self.architecture["deform_units"] + 1)
-        ]
+        units = range(1, self.architecture["deform_units"] + 1)
         kernels = [
-            self.array(f"{n}/kernel")[:, :, : x.shape[-1]] for n in names
+            self.array(f"{name}/unit{i}/offset_conv/kernel")[
+                :, :, : x.shape[-1]
+            ]
+            for i in units
         ]
-        biases = [self.array(f"{n}/bias") for n in names]
-        x = self.conv(x, np.concatenate(kernels, -1), np.concatenate(biases))
-        return tf.split(x, len(names), axis=-1)
+        x = self.conv(x, np.concatenate(kernels, axis=-1))
+        return tf.split(x, len(kernels), axis=-1)
 
     def offset(self, of_input, x, grown, unit):
-        offset = of_input
+        kernel = self.array(f"{unit}/offset_conv/kernel")
+        bias = self.array(f"{unit}/offset_conv/bias")
         if grown:
-            kernel = self.array(f"{unit}/offset_conv/kernel")
-            kernel = kernel[:, :, x.shape[-1] :]
             y = grown[0] if len(grown) == 1 else tf.concat(grown, axis=-1)
-            offset = self.conv(y, kernel) + offset
+            y = self.conv(y, kernel[:, :, x.shape[-1] :], bias)
+            offset = y + of_input
+        else:
+            offset = tf.nn.bias_add(of_input, self.constant(bias))
         offset = tf.clip_by_value(offset, -MAX_OFFSET, MAX_OFFSET)
         return tf.cast(offset, "float32")
 

@@ -145,14 +145,12 @@ void Reconstruct(const Reconstruction<T>& r, int64_t begin, int64_t end,
   C* sums[kColors];
   for (int k = 0; k < kColors; ++k) sums[k] = lines + (3 * r.maps + k) * stride;
   C* cells = lines + (3 * r.maps + kColors) * stride;
+  memset(scratch, 0, r.scratch_bytes());  // the ends of the lines stay zero
   const int64_t line = r.width * r.channels;
   int64_t ready = -1;  // rows up to this one of the image are in `lines`
   for (int64_t row = begin; row < end; ++row) {
     const int64_t image = row / r.out_height, y = row % r.out_height;
-    if (row == begin || y == 0) {
-      memset(static_cast<void*>(lines), 0, 3 * r.maps * stride * sizeof(C));
-      ready = y - 3;
-    }
+    if (row == begin || y == 0) ready = y - 2;
     // Move up what is still needed, then make what is new.
     const int64_t missing = y + 1 - ready;
     if (missing < 3) {
