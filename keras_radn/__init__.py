@@ -21,13 +21,14 @@ if keras.backend.backend() != "tensorflow":
     )
 
 from keras_radn import layers, losses, metrics, models, ops
-from keras_radn.inference import deblur
+from keras_radn.inference import deblur, deblur_files
 from keras_radn.models import RADN, ResidualBaseline
 
 __all__ = [
     "RADN",
     "ResidualBaseline",
     "deblur",
+    "deblur_files",
     "layers",
     "losses",
     "metrics",

@@ -5,7 +5,9 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def written_beside(path: str | os.PathLike) -> Iterator[Path]:
+def written_beside(
+    path: str | os.PathLike, replace: bool = True
+) -> Iterator[Path]:
     """A path beside a file that takes its place when all is written.
 
     Whoever is killed, or fails, leaves the file as it was. Two processes may
@@ -13,9 +15,13 @@ def written_beside(path: str | os.PathLike) -> Iterator[Path]:
 
     Args:
         path: the file.
+        replace: whether a file that is there by then is replaced.
 
     Yields:
         A path in the same folder with the same suffix.
+
+    Raises:
+        FileExistsError: at the end, if there is a file and not `replace`.
 
     Example:
 
@@ -25,9 +31,25 @@ def written_beside(path: str | os.PathLike) -> Iterator[Path]:
     ```
     """
     path = Path(path)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    # A name may have 255 bytes; the suffix is not the long part.
+    name = f".{path.stem[:40]}.{os.getpid()}{path.suffix}"
+    partial = path.with_name(name)
     try:
         yield partial
-        partial.replace(path)
+        if replace:
+            partial.replace(path)
+        else:
+            _rename_to_new(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _rename_to_new(source, target):
+    try:
+        os.link(source, target)  # unlike a rename it replaces nothing
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if os.path.lexists(target):
+            raise FileExistsError(target) from None
+        source.rename(target)

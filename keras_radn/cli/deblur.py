@@ -1,13 +1,23 @@
 import argparse
+import contextlib
+import json
+import logging
+import signal
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
+from PIL import Image
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from keras_radn.cli.model_file import add_model_argument, load_model
-from keras_radn.inference import deblur_file
-from keras_radn.inference.deblur import MAX_PIXELS
+from keras_radn.files import written_beside
+from keras_radn.inference import Deblurrer, Report
+from keras_radn.inference.files import check_job, run_job
+from keras_radn.inference.planning import plan_jobs
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -18,7 +28,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         description="Deblurs image files. A file that fails does not keep "
         "the others from being done; the exit status is then 1.",
     )
-    parser.add_argument("inputs", nargs="+", metavar="IN", help="image file")
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="IN",
+        help="image file, folder (with all its folders) or 'pattern'",
+    )
     parser.add_argument(
         "-o",
         "--output",
@@ -26,8 +41,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         metavar="OUT",
         help="a folder, or for one input a file with an image suffix",
     )
-    parser.add_argument(
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument(
         "--force", action="store_true", help="replace existing files"
+    )
+    existing.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="leave out inputs whose output is there",
     )
     add_model_argument(parser)
     parser.add_argument(
@@ -37,25 +58,144 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "slower",
     )
     parser.add_argument(
+        "--compare",
+        action="store_true",
+        help="write NAME_compare.jpg with before and after, too",
+    )
+    parser.add_argument(
+        "--quality",
+        type=_number(1, 100),
+        metavar="1-100",
+        help="of JPEG, WebP, HEIC and AVIF (default: that of a JPEG source "
+        "but at least 90; 95 for others)",
+    )
+    parser.add_argument(
+        "--tile",
+        type=_tile,
+        default="auto",
+        metavar="PIXELS",
+        help="longest side of a tile; 'auto' (the default): what the memory "
+        "allows, up to 2 megapixels; 'off': the whole image",
+    )
+    parser.add_argument(
+        "--overlap",
+        type=_number(0),
+        default=96,
+        metavar="PIXELS",
+        help="over which tiles are cross-faded (default: %(default)s)",
+    )
+    parser.add_argument(
         "--max-megapixels",
         type=float,
-        default=MAX_PIXELS / 1e6,
         metavar="N",
-        help="refuse larger images before they fill the memory "
-        "(default: %(default)g)",
+        help="refuse files that claim to be larger (default: "
+        f"{2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f})",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="only say what would be written",
+    )
+    parser.add_argument(
+        "--json", metavar="FILE", type=Path, help="write a report, too"
     )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Runs `keras-radn deblur`; see `main` for the exit status."""
-    targets = _targets([Path(path) for path in options.inputs], options.output)
-    model = None
-    if any(source.is_file() for source, _ in targets):  # else fail at once
-        model = load_model(options.model)
+    if options.json is not None and not options.json.absolute().parent.is_dir():
+        raise FileNotFoundError(f"{options.json}: there is no such folder.")
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    jobs = plan_jobs(options.inputs, options.output, compare=options.compare)
+    reports = []
+    with _terminated_as_interrupted(), _limit(options.max_megapixels):
+        try:
+            for report in _reports(jobs, options):
+                reports.append(report)
+        except KeyboardInterrupt:
+            interrupted = True
+        else:
+            interrupted = False
+    if options.json is not None:
+        with written_beside(options.json) as partial:
+            rows = [asdict(report) for report in reports]
+            partial.write_text(json.dumps(rows, indent=2) + "\n")
+    failed = sum(report.status == "failed" for report in reports)
+    if failed and len(jobs) > 1:
+        _say(f"{failed} of {len(jobs)} files failed")
+    if interrupted:
+        done = sum(report.status == "done" for report in reports)
+        _say(
+            f"interrupted: {done} of {len(jobs)} files are done, the others "
+            "untouched; the same command with --skip-existing goes on"
+        )
+        return 130
+    return int(failed > 0)
+
+
+def _reports(jobs, options) -> Iterator[Report]:
+    """Does the work, and says what is done."""
+    checks = [check_job(j, options.force, options.skip_existing) for j in jobs]
+    if options.dry_run:
+        for report in checks:
+            _show(report)
+            yield report
+        return
+    deblurrer = None
+    with _progress(len(jobs)) as (advance, tiles):
+        for job, report in zip(jobs, checks, strict=True):
+            if report.status == "planned":
+                # Not before: without work no model is needed.
+                deblurrer = deblurrer or Deblurrer(
+                    load_model(options.model),
+                    ensemble=options.ensemble,
+                    tile=options.tile,
+                    overlap=options.overlap,
+                )
+                report = run_job(
+                    job,
+                    deblurrer,
+                    options.quality,
+                    options.force,
+                    options.skip_existing,
+                    tiles,
+                )
+            advance()
+            _show(report)
+            yield report
+
+
+def _show(report):
+    for note in report.notes:
+        _say(f"note: {report.source}: {note}")
+    if report.error is not None:
+        _say(f"error: {report.error}")
+    elif report.status == "skipped":
+        _say(f"skipped: {report.target} exists already")
+    elif report.status == "planned":
+        print(_printable(f"{report.source} -> {report.target}"))
+    else:
+        print(_printable(report.target))
+
+
+def _say(text):
+    print(_printable(f"keras-radn: {text}"), file=sys.stderr)
+
+
+def _printable(text):
+    """In one line, whatever is in the name of a file."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode()
+        for c in text
+    )
+
+
+@contextlib.contextmanager
+def _progress(count) -> Iterator[tuple[Callable, Callable]]:
+    """A bar for the files and one for the tiles of a large picture."""
     console = Console(stderr=True)
-    failed = 0
-    progress = Progress(
+    with Progress(
         *Progress.get_default_columns()[:2],
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -63,50 +203,54 @@ def run(options: argparse.Namespace) -> int:
         disable=not console.is_terminal,
         # Names of files may go into a pipe while the bar is on the screen.
         redirect_stdout=sys.stdout.isatty(),
-    )
-    with progress:
-        for source, target in progress.track(targets, description="Deblurring"):
-            try:
-                deblur_file(
-                    source,
-                    target,
-                    model,
-                    force=options.force,
-                    max_pixels=round(options.max_megapixels * 1e6),
-                    ensemble=options.ensemble,
-                )
-                print(target)
-            except (ValueError, OSError) as error:
-                failed += 1
-                print(f"keras-radn: error: {error}", file=sys.stderr)
-    if failed and len(targets) > 1:
-        print(
-            f"keras-radn: {failed} of {len(targets)} files failed",
-            file=sys.stderr,
-        )
-    return int(failed > 0)
+    ) as progress:
+        files = progress.add_task("Deblurring", total=count)
+        tiles = progress.add_task("Tiles", total=None, visible=False)
+
+        def show_tiles(done, total):
+            progress.update(
+                tiles, completed=done, total=total, visible=1 < total > done
+            )
+
+        yield lambda: progress.advance(files), show_tiles
 
 
-def _targets(sources, output):
-    output = Path(output)
-    if output.suffix and not output.is_dir():
-        if len(sources) > 1:
-            raise ValueError(
-                f"{output}: is one file for {len(sources)} inputs; give a "
-                "folder."
-            )
-        return [(sources[0], output)]
-    targets = [output / source.name for source in sources]
-    for target in targets:
-        if targets.count(target) > 1:
-            raise ValueError(
-                f"{target}: would be written by two inputs of the same name; "
-                "deblur them into different folders."
-            )
+@contextlib.contextmanager
+def _terminated_as_interrupted():
+    """SIGTERM as Ctrl-C: it, too, leaves no half file."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(
-            f"{output}: the folder cannot be made: {error.strerror}."
-        ) from error
-    return list(zip(sources, targets, strict=True))
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _limit(megapixels):
+    """Pillow's own guard against small files that claim to be huge."""
+    before = Image.MAX_IMAGE_PIXELS
+    if megapixels is not None:
+        Image.MAX_IMAGE_PIXELS = megapixels * 1e6 / 2  # an error at twice this
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def _number(least, most=None):
+    def parse(text):
+        number = int(text)
+        if number < least or (most is not None and number > most):
+            raise ValueError
+        return number
+
+    parse.__name__ = "number"  # in the error message
+    return parse
+
+
+def _tile(text):
+    words = {"auto": "auto", "off": None}
+    return words[text] if text in words else _number(1)(text)

@@ -1,53 +1,74 @@
 import functools
 import os
+import warnings
+from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from keras_radn.inference.pictures import open_picture
+from keras_radn.inference import tiling
+from keras_radn.inference.network import as_function, self_ensemble
+from keras_radn.inference.pictures import from_pil
+from keras_radn.inference.reading import read_picture
 from keras_radn.models import RADN
-
-# An image of this size needs 5 GB; beyond it the memory of the attention, which
-# grows with the square of the pixels, takes over.
-MAX_PIXELS = 6_000_000
 
 _FULL_SCALE = {"uint8": 255, "uint16": 65535}
 
+Progress = Callable[[int, int], None]
+
 
 def deblur(
-    image: np.ndarray | Image.Image | str | os.PathLike,
-    model: keras.Model | None = None,
-    max_pixels: int = MAX_PIXELS,
+    image: np.ndarray | Image.Image | str | os.PathLike | bytes,
+    model: keras.Model | Callable | None = None,
+    *,
     ensemble: bool = False,
+    tile: int | str | None = "auto",
+    overlap: int = 96,
+    progress: Progress | None = None,
 ) -> np.ndarray | Image.Image:
     """Removes motion blur from a picture.
 
     Args:
         image: one of
             - an array `(height, width, 3)` in RGB, or `(height, width)` or
-              `(height, width, 1)` in gray; uint8, uint16, or floats in
+              `(height, width, 1)` in gray; with an alpha channel `(height,
+              width, 4)` or `(height, width, 2)`; uint8, uint16, or floats in
               [0, 1];
-            - a PIL image of 8 bits per channel (an alpha channel is kept);
-            - the path of an image file.
-        model: a network of this package; `None` is `RADN(pretrained=True)`,
-            made once.
-        max_pixels: images with more pixels are refused before they fill the
-            memory.
+            - a PIL image;
+            - the path of an image file, or its bytes; the EXIF orientation is
+              applied.
+        model: a network of this package, or any callable that maps a batch
+            of images `(1, height, width, 3)`, float32 in [0, 1], to another;
+            `None` is `RADN(pretrained=True)`, made once.
         ensemble: whether the network sees the picture in all 8 orientations
             and the mean of its answers is taken: the paper's Final+, for 8
             times the time.
+        tile: the longest side of a tile in pixels; `"auto"`: as large as the
+            memory allows, up to 2 megapixels; `None`: the whole image at once.
+            The self-attention of the network sees a tile only.
+        overlap: pixels over which neighbouring tiles are cross-faded, at most
+            a third of a tile. This and `tile` are rounded up to multiples of
+            32.
+        progress: called as `progress(done, total)` after each run of the
+            network: one per tile, 8 with `ensemble`.
 
     Returns:
-        An array of the shape and dtype of the input, or a PIL image.
+        An array of the shape and dtype of the input, or a PIL image; for a
+        file in colour of more than 8 bits an array, as Pillow has no such
+        images. Alpha is as it was.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is no image, the number of channels, the
-            dtype or the values are not as above, or the image is too large
-            for `max_pixels` or the memory.
-        TypeError: if `image` is none of the three.
+        ValueError: if the file is no image or an animation, the number of
+            channels, the dtype or the values are not as above, or the memory
+            is too small for the smallest tiles.
+        TypeError: if `image` is none of these.
+
+    Warns:
+        RuntimeWarning: if the memory is too small for the tiles and the work
+            begins again with smaller ones.
 
     Example:
 
@@ -56,115 +77,186 @@ def deblur(
     sharp.save("sharp.jpg")
     ```
     """
-    if isinstance(image, str | os.PathLike):
-        image = open_picture(image)
-    if model is None:
-        model = _default_model()
-    if isinstance(image, Image.Image):
-        return _deblur_pil(image, model, max_pixels, ensemble)
+    deblurrer = Deblurrer(model, ensemble=ensemble, tile=tile, overlap=overlap)
     if isinstance(image, np.ndarray):
-        return _deblur_array(image, model, max_pixels, ensemble)
-    raise TypeError(
-        "`image` must be a NumPy array, a PIL image or a path. "
-        f"Received: {type(image).__name__}"
-    )
+        return deblurrer(image, progress)
+    if isinstance(image, Image.Image):
+        picture = from_pil(image)
+    elif isinstance(image, str | os.PathLike | bytes):
+        picture = read_picture(image)
+    else:
+        raise TypeError(
+            "`image` must be a NumPy array, a PIL image, a path or bytes. "
+            f"Received: {type(image).__name__}"
+        )
+    picture = picture.with_pixels(deblurrer(picture.pixels, progress))
+    return picture.to_pil() if picture.fits_pil else picture.array()
+
+
+class Deblurrer:
+    """A network and how images are fed to it, for many images.
+
+    Once the memory was too small for a size of tiles, the images that follow
+    get smaller ones from the start.
+
+    Args:
+        model: see `deblur`.
+        ensemble: see `deblur`.
+        tile: see `deblur`.
+        overlap: see `deblur`.
+
+    Raises:
+        ValueError: if `tile` or `overlap` is not as `deblur` wants it.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model | Callable | None = None,
+        *,
+        ensemble: bool = False,
+        tile: int | str | None = "auto",
+        overlap: int = 96,
+    ):
+        if tile not in ("auto", None) and not _is_count(tile, 1):
+            raise ValueError(
+                "`tile` must be a positive number of pixels, 'auto' or None. "
+                f"Received: {tile!r}"
+            )
+        if not _is_count(overlap, 0):
+            raise ValueError(
+                "`overlap` must be a number of pixels, at least 0. Received: "
+                f"{overlap!r}"
+            )
+        self.overlap = _aligned(overlap)
+        self.tile = tile if tile in ("auto", None) else _aligned(tile)
+        if isinstance(self.tile, int) and 3 * self.overlap > self.tile:
+            raise ValueError(
+                "`overlap` must be at most a third of `tile`. Received: "
+                f"overlap={overlap}, tile={tile}; with multiples of 32, "
+                f"{self.overlap} and {self.tile}"
+            )
+        self.model = model
+        self.ensemble = ensemble
+        self._max_pixels = None
+
+    def __call__(
+        self, image: np.ndarray, progress: Progress | None = None
+    ) -> np.ndarray:
+        """Deblurs an array; see `deblur`."""
+        scale = _check_array(image)
+        if image.ndim == 3 and image.shape[2] in (2, 4):
+            sharp = self._deblur(image[..., :-1], scale, progress)
+            return np.concatenate([sharp, image[..., -1:]], axis=-1)
+        pixels = image if image.ndim == 3 else image[..., np.newaxis]
+        return self._deblur(pixels, scale, progress).reshape(image.shape)
+
+    def _deblur(self, pixels, scale, progress):
+        if self.model is None:
+            self.model = default_model()
+        while True:
+            grid = self._grid(*pixels.shape[:2])
+            try:
+                return self._run(grid, pixels, scale, progress)
+            except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+                self._shrink(grid, pixels.shape[:2], error)
+
+    def _grid(self, height, width):
+        limit = self._max_pixels
+        if self.tile == "auto":
+            affordable = tiling.affordable_pixels(
+                getattr(self.model, "attention_stride", None)
+            )
+            limit = min(affordable, limit or affordable)
+        elif limit is None:
+            side = self.tile or _aligned(max(height, width))
+            return tiling.square_grid(height, width, side, self.overlap)
+        return tiling.plan_grid(height, width, limit, self.overlap)
+
+    def _shrink(self, grid, size, error):
+        self._max_pixels = grid.tile_pixels // 2
+        smaller = self._grid(*size)
+        if smaller.tile_pixels >= grid.tile_pixels:
+            raise ValueError(
+                "There is not enough memory for tiles of "
+                f"{grid.columns.tile}x{grid.rows.tile} pixels of an image of "
+                f"{size[1]}x{size[0]}; close other programs."
+            ) from error
+        warnings.warn(
+            "The memory was not enough for tiles of "
+            f"{grid.columns.tile}x{grid.rows.tile} pixels; going on with "
+            f"{smaller.columns.tile}x{smaller.rows.tile}.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+    def _run(self, grid, pixels, scale, progress):
+        network = as_function(self.model)
+        if progress is not None:
+            total = len(grid) * (8 if self.ensemble else 1)
+            network = _counted(network, total, progress)
+        whole = len(grid) == 1
+
+        def tile_at(y, x):
+            # The network pads a whole image by itself.
+            tile = pixels if whole else tiling.padded_tile(pixels, grid, y, x)
+            tile = tile.astype("float32") / scale
+            gray = tile.shape[-1] == 1
+            tile = np.repeat(tile, 3, axis=-1) if gray else tile
+            if self.ensemble:
+                sharp = self_ensemble(network, tile)
+            else:
+                sharp = network(tile)
+            return sharp.mean(axis=-1, keepdims=True) if gray else sharp
+
+        result = np.empty(pixels.shape, pixels.dtype)
+        bands = [(0, tile_at(0, 0))] if whole else None
+        for y, band in bands or tiling.blended_rows(grid, tile_at):
+            band = np.clip(band, 0, 1) * scale
+            if scale != 1:
+                np.rint(band, out=band)
+            result[y : y + len(band)] = band
+        return result
 
 
 @functools.cache
-def _default_model():
+def default_model() -> keras.Model:
+    """`RADN(pretrained=True)`, made once."""
     return RADN(pretrained=True)
 
 
-def _deblur_pil(image, model, max_pixels, ensemble):
-    if image.mode.startswith("I") or image.mode == "F":
-        raise ValueError(
-            f"Images of mode {image.mode} (more than 8 bits per channel) are "
-            "not supported; convert the image to 8 bits, or pass a uint16 "
-            "array."
-        )
-    info, has_alpha = image.info, image.has_transparency_data
-    if has_alpha:
-        image = image.convert("RGBA" if image.mode != "LA" else "LA")
-        alpha = image.getchannel("A")
-    gray = image.mode in ("1", "L", "LA")
-    array = np.asarray(image.convert("L" if gray else "RGB"))
-    result = Image.fromarray(_deblur_array(array, model, max_pixels, ensemble))
-    if has_alpha:
-        result.putalpha(alpha)
-    # Metadata that a saved file carries on; transparency is in the alpha now.
-    for key in ("exif", "icc_profile", "dpi", "xmp"):
-        if key in info:
-            result.info[key] = info[key]
-    return result
+def _counted(network, total, progress):
+    done = 0
+
+    def run(image):
+        nonlocal done
+        answer = network(image)
+        done += 1
+        progress(done, total)
+        return answer
+
+    return run
 
 
-def _deblur_array(array, model, max_pixels, ensemble):
-    scale = _check_array(array, max_pixels)
-    blurred = array.astype("float32") / scale
-    if blurred.ndim == 2:
-        blurred = blurred[..., np.newaxis]
-    gray = blurred.shape[-1] == 1
-    blurred = np.repeat(blurred, 3, axis=-1) if gray else blurred
-    try:
-        predict = self_ensemble if ensemble else _predict
-        sharp = predict(model, blurred)
-    except tf.errors.ResourceExhaustedError as error:
-        height, width = blurred.shape[:2]
-        raise ValueError(
-            f"There is not enough memory for an image of {width}x{height} "
-            "pixels; reduce it."
-        ) from error
-    if gray:
-        sharp = sharp.mean(axis=-1, keepdims=True)
-    sharp = np.clip(sharp, 0, 1).reshape(array.shape) * scale
-    if scale != 1:
-        sharp = np.rint(sharp)
-    return sharp.astype(array.dtype)
+def _is_count(value, least):
+    is_integer = isinstance(value, int | np.integer)
+    return is_integer and not isinstance(value, bool) and value >= least
 
 
-def _predict(model, image):
-    return model.predict_on_batch(image[np.newaxis])[0]
+def _aligned(size):
+    return -(-int(size) // tiling.ALIGNMENT) * tiling.ALIGNMENT
 
 
-def self_ensemble(model: keras.Model, image: np.ndarray) -> np.ndarray:
-    """Mean over the 8 flips and right-angle rotations of an image.
-
-    Geometric self-ensemble, with which the paper makes Final+ of Final
-    (section "Quantitative Evaluation" cites Lim et al., EDSR, 2017).
-
-    Args:
-        model: a network of images.
-        image: float32 `(height, width, channels)`.
-
-    Returns:
-        float32 array of the same shape.
-    """
-    total = 0
-    for turns in range(4):
-        for flip in (1, -1):
-            turned = np.rot90(image, turns)[:, ::flip]
-            answer = _predict(model, np.ascontiguousarray(turned))
-            total = total + np.rot90(answer[:, ::flip], -turns)
-    return total / 8
-
-
-def _check_array(array, max_pixels):
+def _check_array(array):
     """The value of white; raises ValueError for what is no image."""
     if (
         array.ndim not in (2, 3)
-        or (array.ndim == 3 and array.shape[2] not in (1, 3))
+        or (array.ndim == 3 and not 1 <= array.shape[2] <= 4)
         or array.size == 0
     ):
         raise ValueError(
             "An image array must have the shape (height, width, 3) in RGB or "
-            f"(height, width) in gray. Received: shape {array.shape}"
-        )
-    pixels = array.shape[0] * array.shape[1]
-    if pixels > max_pixels:
-        raise ValueError(
-            f"The image has {pixels / 1e6:.1f} megapixels; up to "
-            f"{max_pixels / 1e6:.1f} are processed. Reduce it, or raise the "
-            "limit if there is enough memory."
+            "(height, width) in gray, or (height, width, 4 or 2) with alpha. "
+            f"Received: shape {array.shape}"
         )
     if array.dtype.name in _FULL_SCALE:
         return _FULL_SCALE[array.dtype.name]
@@ -173,13 +265,14 @@ def _check_array(array, max_pixels):
             "An image array must be uint8, uint16 or floating point. "
             f"Received: dtype {array.dtype}"
         )
-    if not np.isfinite(array).all():
+    low, high = array.min(), array.max()
+    if not np.isfinite([low, high]).all():
         raise ValueError(
             "The image contains NaN or infinite pixels; replace them first."
         )
-    if array.min() < 0 or array.max() > 1:
+    if low < 0 or high > 1:
         raise ValueError(
             "A floating-point image must be in [0, 1]. Received: values from "
-            f"{array.min():g} to {array.max():g}"
+            f"{low:g} to {high:g}"
         )
     return 1

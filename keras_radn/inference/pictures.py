@@ -1,91 +1,191 @@
-"""Reading and writing pictures."""
+"""A picture: the pixels that a network changes and all that stays with them."""
 
-import os
-from pathlib import Path
+import io
+from dataclasses import dataclass, field, replace
 
-from PIL import Image, ImageOps
+import numpy as np
+from PIL import Image, ImageCms
 
-from keras_radn.files import written_beside
-
-# Quality 95 is the highest that Pillow advises.
-_SAVE_OPTIONS = {
-    "JPEG": {"quality": 95, "subsampling": 0},
-    "WEBP": {"quality": 95},
-}
+_DEEP_GRAY = {"uint16": "I;16", "float32": "F"}
 
 
-def open_picture(path: str | os.PathLike) -> Image.Image:
-    """Opens a picture and applies its EXIF orientation.
+@dataclass(frozen=True)
+class Metadata:
+    """What a file says about its picture.
 
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is a folder, no image, or damaged.
+    Attributes:
+        exif: as in a JPEG file, with the prefix `Exif\\0\\0`; the orientation
+            is applied already.
+        icc_profile: bytes of the color profile.
+        xmp: XML, encoded.
+        dpi: resolution, `(x, y)`.
+        text: keywords and texts of a PNG file.
+        comment: comment of a JPEG file.
+        iptc: the segment APP13 of a JPEG file, with captions and keywords.
     """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: there is no such file.")
-    if path.is_dir():
-        raise ValueError(f"{path}: is a folder, not an image file.")
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return ImageOps.exif_transpose(image)
-    except Image.UnidentifiedImageError:
-        raise ValueError(f"{path}: is not an image that can be read.") from None
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"{path}: is too large: {error}") from error
-    # Pillow raises SyntaxError for some broken PNG files.
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{path}: cannot be read: {error}.") from error
+
+    exif: bytes | None = None
+    icc_profile: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    text: dict[str, str] = field(default_factory=dict)
+    comment: bytes | None = None
+    iptc: bytes | None = None
 
 
-def save_picture(image: Image.Image, path: str | os.PathLike) -> None:
-    """Writes a picture beside its place, then renames it.
+@dataclass(frozen=True)
+class Encoding:
+    """How a picture was compressed, so that it is not done worse again.
 
-    EXIF data, ICC profile and resolution in `image.info` are kept.
-
-    Args:
-        image: the picture.
-        path: where to write; the suffix chooses the format.
-
-    Raises:
-        ValueError: if the suffix names no image format or the format cannot
-            hold the picture.
-        OSError: if the file cannot be written.
+    Attributes:
+        format: Pillow's name of the format of the file.
+        quality: of a JPEG file, 1 to 100, such that libjpeg's tables are at
+            least as fine as the file's.
+        subsampling: of a JPEG file's chroma: 0 for 4:4:4, 1 for 4:2:2, 2 for
+            4:2:0.
+        progressive: of a JPEG file.
+        lossless: of a WebP file.
+        compression: of a TIFF file, Pillow's name.
     """
-    path = Path(path)
-    format_ = output_format(path)
-    if format_ == "JPEG" and image.mode not in ("L", "RGB"):
-        raise ValueError(
-            f"{path}: JPEG has no alpha channel; write a .png instead."
-        )
-    metadata = {
-        key: image.info[key]
-        for key in ("exif", "icc_profile", "dpi")
-        if key in image.info
-    }
-    try:
-        with written_beside(path) as partial:
-            image.save(
-                partial, format_, **metadata, **_SAVE_OPTIONS.get(format_, {})
+
+    format: str | None = None
+    quality: int | None = None
+    subsampling: int | None = None
+    progressive: bool = False
+    lossless: bool = False
+    compression: str | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture in memory.
+
+    Attributes:
+        pixels: `(height, width)` in gray or `(height, width, 3)` in RGB;
+            uint8, uint16, or floating point.
+        alpha: `(height, width)` of the same dtype, or None.
+        metadata: what the file says about it.
+        encoding: how it was compressed.
+        notes: sentences on what was changed in reading it.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None = None
+    metadata: Metadata = field(default_factory=Metadata)
+    encoding: Encoding = field(default_factory=Encoding)
+    notes: tuple[str, ...] = ()
+
+    def with_pixels(self, pixels: np.ndarray) -> "Picture":
+        return replace(self, pixels=pixels)
+
+    def array(self) -> np.ndarray:
+        """Pixels and alpha, `(height, width[, channels])`."""
+        if self.alpha is None:
+            return self.pixels
+        return np.dstack([self.pixels, self.alpha])
+
+    @property
+    def fits_pil(self) -> bool:
+        """Whether Pillow has images of this kind."""
+        if self.pixels.dtype == np.uint8:
+            return True
+        plain_gray = self.pixels.ndim == 2 and self.alpha is None
+        return plain_gray and self.pixels.dtype.name in _DEEP_GRAY
+
+    def to_pil(self) -> Image.Image:
+        """A PIL image of mode L, LA, RGB or RGBA, or I;16 or F for deep gray.
+
+        Its `info` has the metadata that `save` understands.
+        """
+        if not self.fits_pil:
+            raise ValueError(
+                "Pillow has no images of this kind. Received: "
+                f"{self.pixels.dtype} of shape {self.array().shape}"
             )
-    except OSError as error:
-        raise OSError(
-            f"{path}: cannot be written: {error.strerror or error}."
-        ) from error
+        image = Image.fromarray(np.ascontiguousarray(self.pixels))
+        if self.alpha is not None:
+            image.putalpha(Image.fromarray(np.ascontiguousarray(self.alpha)))
+        for key in ("exif", "icc_profile", "xmp", "dpi"):
+            value = getattr(self.metadata, key)
+            if value is not None:
+                image.info[key] = value
+        return image
 
 
-def output_format(path: str | os.PathLike) -> str:
-    """Pillow's name of the format of a path's suffix.
+def from_pil(image: Image.Image) -> Picture:
+    """The picture of a PIL image, with metadata from its `info`.
+
+    Palettes and other color models become RGB, CMYK by its ICC profile if it
+    has one; the profile of the picture is then sRGB.
 
     Raises:
-        ValueError: if images of this kind cannot be written.
+        ValueError: for the mode I, whose range is not known, and others that
+            Pillow cannot convert.
     """
-    suffix = Path(path).suffix.lower()
-    format_ = Image.registered_extensions().get(suffix)
-    if format_ not in Image.SAVE:
+    info, notes, alpha = image.info, [], None
+    metadata = Metadata(
+        exif=info.get("exif"),
+        icc_profile=info.get("icc_profile"),
+        xmp=_encoded(info.get("xmp")),
+        dpi=info.get("dpi"),
+    )
+    if image.mode == "I":
         raise ValueError(
-            f"{path}: the suffix {suffix!r} is no image format that can be "
-            "written; use .png, .jpg, .webp or .tif."
+            "Images of mode I (32-bit integers) have no known range; pass a "
+            "uint16 or floating-point array."
         )
-    return format_
+    if image.mode == "F" or image.mode.startswith("I;16"):
+        return Picture(_native(np.asarray(image)), metadata=metadata)
+    if image.mode in ("CMYK", "LAB"):
+        image, note = _convert_by_profile(image)
+        notes.append(note)
+        profile = image.info.get("icc_profile")
+        metadata = replace(metadata, icc_profile=profile)
+    if image.has_transparency_data:
+        gray = image.mode in ("L", "LA", "La")
+        image = image.convert("RGBA")
+        alpha = np.asarray(image.getchannel("A"))
+    else:
+        gray = image.mode in ("1", "L")
+    pixels = np.asarray(image.convert("L" if gray else "RGB"))
+    if gray and alpha is not None:
+        pixels = np.asarray(image.getchannel("R"))  # convert() would round
+    return Picture(pixels, alpha, metadata, notes=tuple(notes))
+
+
+def _encoded(text):
+    return text.encode() if isinstance(text, str) else text
+
+
+def _native(array):
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _convert_by_profile(image):
+    mode = image.mode
+    srgb = ImageCms.createProfile("sRGB")
+    if mode == "LAB":
+        source = ImageCms.createProfile("LAB")
+    else:
+        source = _cmyk_profile(image)
+    if source is None:
+        converted = image.convert("RGB")
+        converted.info.pop("icc_profile", None)
+        return converted, (
+            "CMYK was converted to RGB without a color profile; colors are "
+            "approximate"
+        )
+    converted = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB")
+    converted.info["icc_profile"] = ImageCms.ImageCmsProfile(srgb).tobytes()
+    return converted, f"{mode} was converted to sRGB"
+
+
+def _cmyk_profile(image):
+    """The image's own profile, if it is a valid one of CMYK."""
+    try:
+        data = io.BytesIO(image.info["icc_profile"])
+        profile = ImageCms.ImageCmsProfile(data)
+    except (KeyError, OSError, ImageCms.PyCMSError):
+        return None
+    is_cmyk = profile.profile.xcolor_space.strip() == "CMYK"
+    return profile if is_cmyk else None

@@ -102,16 +102,17 @@ def test_batch_goes_on_after_bad_files(
     ("arguments", "message"),
     [
         (["{picture}", "-o", "/proc/nowhere/out"], "folder cannot be made"),
+        (["{picture}", "-o", "{tmp}"], "is one of the inputs"),
         (["{picture}", "-o", "/proc/out.png"], "cannot be written"),
         (["{picture}", "-o", "{picture}/out.png"], "cannot be written"),
         (["{picture}", "-o", "{tmp}/none/out.png"], "cannot be written"),
-        (["{picture}", "-o", "{picture}"], "exists already"),
-        (["{picture}", "{picture}", "-o", "{tmp}/a.png"], "give a folder"),
-        (["{picture}", "{picture}", "-o", "{tmp}/a"], "same name"),
+        (["{picture}", "--force", "-o", "{picture}"], "one of the inputs"),
+        (["{picture}", "{tmp}/b", "-o", "{tmp}/a.png"], "give a folder"),
+        (["{picture}", "{tmp}/b/photo.png", "-o", "{tmp}/a"], "same name"),
         (["{picture}", "-o", "{tmp}/a.xyz"], "no image format"),
         (
             ["{picture}", "-o", "{tmp}/a.png", "--max-megapixels", "0.001"],
-            "photo.png: The image has 0.0 megapixels",
+            "photo.png: has more than 0.001 megapixels",
         ),
         (
             ["{picture}", "-o", "{tmp}/a.png", "--model", "{tmp}/none.keras"],
@@ -121,6 +122,8 @@ def test_batch_goes_on_after_bad_files(
 )
 def test_errors(arguments, message, picture, identity_file, tmp_path, capsys):
     arguments = [a.format(picture=picture, tmp=tmp_path) for a in arguments]
+    (tmp_path / "b").mkdir()
+    shutil.copy(picture, tmp_path / "b")
     before = picture.read_bytes()
     status, out, err = run(
         capsys, "deblur", "--model", identity_file, *arguments

@@ -1,0 +1,245 @@
+"""Images in tiles of equal size whose seams are cross-faded.
+
+A tile starts at a multiple of 32 pixels, the largest window of the context
+aggregation, so that all poolings of the network see the same windows as in the
+whole image. What a tile cannot see is the rest of the image: the network's
+self-attention relates all positions of a tile, not of the image.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_radn.inference.memory import available_bytes
+
+# Strides and pooling windows of the networks divide it.
+ALIGNMENT = 32
+
+# Of a tile that is chosen automatically. Beyond it the self-attention, whose
+# cost grows with the square of the pixels, takes more than it gives, and the
+# time would no longer grow linearly with the image.
+MAX_TILE_PIXELS = 2**21
+
+# Peak of RADN(Final) in float32 above the loaded model, measured by
+# benchmarks/tiling.py, twice over: TensorFlow keeps freed memory, and
+# variants need more.
+_BYTES_PER_PIXEL = 700
+
+# The rest is for the picture, its file and other programs.
+_SHARE_OF_MEMORY = 0.5
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Tiles along one side of an image.
+
+    Attributes:
+        size: pixels of the image.
+        tile: pixels of a tile.
+        starts: first pixel of each tile; multiples of 32, ascending.
+        fade: pixels of the cross-fade between two neighbours.
+    """
+
+    size: int
+    tile: int
+    starts: tuple[int, ...]
+    fade: int
+
+    def weights(self, index: int) -> np.ndarray:
+        """How much a tile counts at each of its pixels, float32 `(tile,)`.
+
+        The weights of all tiles are 1 in sum at every pixel of the image, and
+        a raised cosine in the middle of each overlap.
+        """
+        weights = np.ones(self.tile, "float32")
+        for left in (index - 1, index):
+            if not 0 <= left < len(self.starts) - 1:
+                continue
+            overlap_start = self.starts[left + 1]
+            overlap_end = self.starts[left] + self.tile
+            middle = (overlap_start + overlap_end) / 2 - self.starts[index]
+            distance = np.arange(self.tile) + 0.5 - middle
+            position = distance / max(self.fade, 1)
+            rising = 0.5 + 0.5 * np.sin(np.pi * np.clip(position, -0.5, 0.5))
+            weights *= rising if left < index else 1 - rising
+        return weights
+
+
+def plan_axis(size: int, tile: int, overlap: int) -> Axis:
+    """Tiles of equal size along a side.
+
+    Args:
+        size: pixels of the image.
+        tile: pixels that a tile may have at most, a multiple of 32.
+        overlap: pixels that neighbours share at least, a multiple of 32, at
+            most a third of `tile`.
+
+    Returns:
+        As few tiles as possible, and these as small as possible.
+    """
+    whole = -(-size // ALIGNMENT)
+    shared, largest = overlap // ALIGNMENT, tile // ALIGNMENT
+    if whole <= largest:
+        return Axis(size, whole * ALIGNMENT, (0,), overlap)
+    count = -(-(whole - shared) // (largest - shared))
+    smallest = -(-(whole + (count - 1) * shared) // count)
+    starts = tuple(
+        i * (whole - smallest) // (count - 1) * ALIGNMENT for i in range(count)
+    )
+    return Axis(size, smallest * ALIGNMENT, starts, overlap)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Tiles of an image: rows and columns."""
+
+    rows: Axis
+    columns: Axis
+
+    def __len__(self):
+        return len(self.rows.starts) * len(self.columns.starts)
+
+    @property
+    def tile_pixels(self) -> int:
+        return self.rows.tile * self.columns.tile
+
+    @property
+    def has_strips(self) -> bool:
+        """Whether the image is cut so that tiles see little to the sides."""
+        short, long = sorted((self.rows, self.columns), key=lambda a: a.tile)
+        return len(short.starts) > 1 and long.tile > 2 * short.tile
+
+
+def plan_grid(
+    height: int, width: int, max_pixels: int, overlap: int = 96
+) -> Grid:
+    """The grid that computes the fewest pixels in tiles of a limited size.
+
+    Args:
+        height: of the image in pixels.
+        width: of the image in pixels.
+        max_pixels: of a tile. Tiles have a side of three overlaps at least
+            and may then have more.
+        overlap: pixels that neighbours share at least; a multiple of 32.
+
+    Returns:
+        A grid; of one tile if the image fits.
+    """
+    least = max(3 * overlap, ALIGNMENT)
+    whole = -(-height // ALIGNMENT) * ALIGNMENT
+    best = None
+    for tile_height in range(
+        min(whole, least), max(whole, least) + 1, ALIGNMENT
+    ):
+        rows = plan_axis(height, tile_height, overlap)
+        tile_width = max_pixels // rows.tile // ALIGNMENT * ALIGNMENT
+        columns = plan_axis(width, max(tile_width, least), overlap)
+        grid = Grid(rows, columns)
+        if best is not None and (
+            grid.tile_pixels > max_pixels or grid.has_strips
+        ):
+            continue
+        cost = len(grid) * grid.tile_pixels, len(grid)
+        if best is None or cost < best[0]:
+            best = cost, grid
+    return best[1]
+
+
+def square_grid(height: int, width: int, tile: int, overlap: int) -> Grid:
+    """The grid of tiles whose sides have at most `tile` pixels.
+
+    Args:
+        height: of the image in pixels.
+        width: of the image in pixels.
+        tile: a multiple of 32.
+        overlap: pixels that neighbours share at least; a multiple of 32, at
+            most a third of `tile`.
+    """
+    return Grid(
+        plan_axis(height, tile, overlap), plan_axis(width, tile, overlap)
+    )
+
+
+def affordable_pixels(attention_stride: int | None) -> int:
+    """Pixels of the largest tile that the free memory is enough for.
+
+    Args:
+        attention_stride: side in pixels of a position of the network's
+            self-attention; `None` if it has none. The similarities of all
+            pairs of positions are there twice, before and after the softmax,
+            4 bytes each.
+
+    Returns:
+        A number of pixels, at most `MAX_TILE_PIXELS`.
+    """
+    memory = _SHARE_OF_MEMORY * available_bytes()
+    pixels = memory / _BYTES_PER_PIXEL
+    if attention_stride is not None:
+        # memory = linear * pixels + square * pixels ** 2
+        square = 8 / attention_stride**4
+        root = math.sqrt(_BYTES_PER_PIXEL**2 + 4 * square * memory)
+        pixels = (root - _BYTES_PER_PIXEL) / (2 * square)
+    return min(int(pixels), MAX_TILE_PIXELS)
+
+
+def blended_rows(
+    grid: Grid, tile_at: Callable[[int, int], np.ndarray]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Puts tiles together, row of tiles by row of tiles.
+
+    Only the rows of the image that a row of tiles covers are in memory as
+    floats.
+
+    Args:
+        grid: the tiles.
+        tile_at: gives the tile whose first pixel is at `(y, x)`, a float32
+            array `(grid.rows.tile, grid.columns.tile, channels)`.
+
+    Yields:
+        `(y, band)`: the first row of a band and the band, float32 `(some
+        rows, width, channels)`. Bands follow each other and together are the
+        image.
+    """
+    rows, columns = grid.rows, grid.columns
+    above = None
+    for i, top in enumerate(rows.starts):
+        band = None
+        for j, left in enumerate(columns.starts):
+            tile = tile_at(top, left)
+            if band is None:
+                shape = rows.tile, columns.size, tile.shape[-1]
+                band = np.zeros(shape, "float32")
+            covered = band[:, left : left + columns.tile]
+            weights = columns.weights(j)[: covered.shape[1], np.newaxis]
+            covered += tile[:, : covered.shape[1]] * weights
+        band *= rows.weights(i)[:, np.newaxis, np.newaxis]
+        if above is not None:
+            band[: len(above)] += above
+        following = rows.starts[i + 1] if i + 1 < len(rows.starts) else None
+        end = rows.size if following is None else following
+        yield top, band[: end - top]
+        above = band[end - top :]
+
+
+def padded_tile(image: np.ndarray, grid: Grid, y: int, x: int) -> np.ndarray:
+    """The pixels of a tile, mirrored where it reaches beyond the image.
+
+    As the networks do it, at the bottom and right only.
+
+    Args:
+        image: `(height, width, channels)`.
+        grid: its tiles.
+        y: first row of the tile.
+        x: first column of the tile.
+
+    Returns:
+        A view or copy `(grid.rows.tile, grid.columns.tile, channels)`.
+    """
+    height, width = image.shape[:2]
+    bottom, right = y + grid.rows.tile, x + grid.columns.tile
+    # Mirrored about the last pixel of the image, which the tile has.
+    tile = image[y:bottom, x:right]
+    padding = (0, max(bottom - height, 0)), (0, max(right - width, 0)), (0, 0)
+    return np.pad(tile, padding, "reflect") if any(map(any, padding)) else tile
