@@ -19,7 +19,7 @@ DTYPES = ("float32", "bfloat16")
 def inference_model(
     model: RADN | str, dtype: str | None = None
 ) -> "InferenceModel":
-    """The inference form of a network.
+    """A fast form of a network, for inference only.
 
     Args:
         model: a `RADN`, whose weights are copied, or the name of a preset with
@@ -115,12 +115,29 @@ class InferenceModel:
                 f"Received: {dtype!r}"
             )
         self.dtype = dtype
-        graph = _Graph(dict(architecture), weights, dtype)
-        self._run = tf.function(
-            graph.deblur,
-            [tf.TensorSpec([None, None, None, 3], "float32", "images")],
-            autograph=False,
-        ).get_concrete_function()
+        self._graph = _Graph(dict(architecture), weights, dtype)
+        self._run = self._trace([None, None, None, 3])
+
+    def _trace(self, shape):
+        images = tf.TensorSpec(shape, "float32", "images")
+        function = tf.function(self._graph.deblur, [images], autograph=False)
+        return function.get_concrete_function()
+
+    def graph(self, height: int, width: int) -> tf.Graph:
+        """The operations for one image, for tools that count them.
+
+        Args:
+            height: of the image in pixels.
+            width: of the image in pixels.
+
+        Returns:
+            A graph without loops: the attention is not done in chunks.
+        """
+        self._graph.in_chunks = False
+        try:
+            return self._trace([1, height, width, 3]).graph
+        finally:
+            self._graph.in_chunks = True
 
     def __call__(self, images) -> tf.Tensor:
         images = tf.convert_to_tensor(images, "float32")
@@ -139,6 +156,7 @@ class _Graph:
         self.architecture = architecture
         self.weights = weights
         self.dtype = dtype
+        self.in_chunks = True
         # The compiled ops of `fused` have no kernels for GPUs.
         self.native = library.choose("auto") == "native" and not (
             tf.config.list_physical_devices("GPU")
@@ -259,7 +277,7 @@ class _Graph:
         keys, queries, values = (
             self.conv_layer(x, f"attention/{name}") for name in "bcd"
         )
-        return x + attend(queries, keys, values)
+        return x + attend(queries, keys, values, self.in_chunks)
 
     # Decoder
 
