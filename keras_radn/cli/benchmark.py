@@ -7,7 +7,7 @@ from keras_radn.cli.tables import markdown_table
 from keras_radn.files import written_beside
 from keras_radn.inference.benchmark import Measurement, measure
 from keras_radn.models import RADN, ResidualBaseline
-from keras_radn.models.inference_model import DTYPES
+from keras_radn.models.inference_form import DTYPES
 
 _COLUMNS = {
     "preset": ("variant", ""),

@@ -18,7 +18,7 @@ from keras_radn.files import written_beside
 from keras_radn.inference import Deblurrer, Report
 from keras_radn.inference.files import check_job, run_job
 from keras_radn.inference.planning import plan_jobs
-from keras_radn.models.inference_model import DTYPES
+from keras_radn.models.inference_form import DTYPES
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:

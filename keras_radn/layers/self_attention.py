@@ -1,6 +1,7 @@
 import keras
 import tensorflow as tf
 
+from keras_radn.ops import library
 from keras_radn.ops.geometry import shape_of
 
 # Similarities of a chunk of positions stay below this number of elements (16 MB
@@ -100,7 +101,8 @@ def attend(
         keys: `(batch, height, width, depth)`.
         values: `(batch, height, width, channels)`.
         in_chunks: whether large images are done a chunk of queries at a time.
-            Gradients through chunks take more time and no less memory.
+            Gradients through chunks take more time and no less memory; XLA,
+            which cannot take them, gets none.
 
     Returns:
         A tensor of the shape and dtype of `values`.
@@ -121,7 +123,11 @@ def attend(
 
     chunk = _at_least_1(_CHUNK_ELEMENTS // _at_least_1(batch * positions))
     count = _at_least_1(-(-positions // chunk))
-    if not in_chunks or (isinstance(count, int) and count == 1):
+    if (
+        not in_chunks
+        or library.in_xla()
+        or (isinstance(count, int) and count == 1)
+    ):
         residual = attend_all(queries)
     else:
         chunk = -(-positions // count)  # as even as can be

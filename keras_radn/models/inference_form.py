@@ -14,6 +14,7 @@ from keras_radn.models.radn import EPSILON, MEAN, RADN, VARIANCE
 from keras_radn.ops import deformable_conv2d, fused, library
 
 DTYPES = ("float32", "bfloat16")
+CPUINFO = "/proc/cpuinfo"
 
 
 def inference_model(
@@ -69,7 +70,7 @@ def fast_dtype() -> str:
     if tf.config.list_physical_devices("GPU"):
         return "float32"
     try:
-        with open("/proc/cpuinfo") as lines:
+        with open(CPUINFO) as lines:
             flags = next((x for x in lines if x.startswith("flags")), "")
     except OSError:
         return "float32"
