@@ -66,7 +66,7 @@ def test_chunks_change_nothing(rng, monkeypatch, elements):
         tf.function(layer, jit_compile=True),
     ):
         for a, b in zip(results(function), expected, strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3)
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-2)
 
 
 def test_too_few_channels():
