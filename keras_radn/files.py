@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,5 +52,7 @@ def _rename_to_new(source, target):
         raise
     except OSError:  # a file system without links
         if os.path.lexists(target):
-            raise FileExistsError(target) from None
+            raise FileExistsError(
+                errno.EEXIST, os.strerror(errno.EEXIST), str(target)
+            ) from None
         source.rename(target)

@@ -68,7 +68,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--compare",
         action="store_true",
-        help="write NAME_compare.jpg with before and after, too",
+        help="write NAME.compare.jpg with before and after, too",
     )
     parser.add_argument(
         "--quality",

@@ -6,6 +6,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from PIL import Image, ImageCms
 
+
+class PictureError(Exception):
+    """The reason why a picture cannot be read: a sentence without its name."""
+
+
 _DEEP_GRAY = {"uint16": "I;16", "float32": "F"}
 
 
@@ -45,7 +50,7 @@ class Encoding:
             4:2:0.
         progressive: of a JPEG file.
         lossless: of a WebP file.
-        compression: of a TIFF file, Pillow's name.
+        compression: of a TIFF file, tifffile's name.
     """
 
     format: str | None = None
@@ -110,6 +115,27 @@ class Picture:
             if value is not None:
                 image.info[key] = value
         return image
+
+
+def picture_of(array: np.ndarray) -> Picture:
+    """A picture of an array `(height, width[, channels])`.
+
+    Raises:
+        PictureError: if it has more than 4 channels.
+    """
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if array.ndim > 3 or channels > 4:
+        raise PictureError(
+            f"has samples of the shape {array.shape}; 1 to 4 channels are "
+            "supported."
+        )
+    alpha = None
+    if channels in (2, 4):
+        array, alpha = array[..., :-1], array[..., -1]
+    if array.shape[2:] == (1,):
+        array = array[..., 0]
+    return Picture(array, alpha)
 
 
 def from_pil(image: Image.Image) -> Picture:

@@ -19,7 +19,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
-from keras_radn.inference.pictures import Encoding, Metadata, Picture, from_pil
+from keras_radn.inference.pictures import (
+    Encoding,
+    Metadata,
+    Picture,
+    PictureError,
+    from_pil,
+    picture_of,
+)
 
 # Not all that Pillow knows: one of its formats starts Ghostscript.
 _FORMATS = (
@@ -28,20 +35,9 @@ _FORMATS = (
 )
 
 _ORIENTATION = 0x0112
-_SUBFILE_TYPE, _BITS, _PHOTOMETRIC, _EXTRA_SAMPLES = 254, 258, 262, 338
-
-# Tags that say how a TIFF file is laid out, and those of the color profile,
-# XMP and Photoshop, which are not EXIF.
-_LAYOUT_TAGS = {
-    *(254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 274, 277, 278, 279),
-    *(280, 281, 282, 283, 284, 292, 293, 296, 297, 301, 317, 318, 319, 320),
-    *(322, 323, 324, 325, 330, 338, 339, 340, 341, 347, 512, 513, 514, 519),
-    *(520, 521, 529, 530, 531, 532, 700, 33723, 34377, 34675, 37724),
-}
-
-
-class _PictureError(Exception):
-    """The reason why a picture cannot be read."""
+_EXIF_PREFIX = b"Exif\0\0"
+# Little and big endian, and BigTIFF.
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def read_picture(source: str | os.PathLike | bytes) -> Picture:
@@ -86,18 +82,20 @@ def read_pages(source: str | os.PathLike | bytes) -> Iterator[Picture]:
         As `read_picture`, except that several pages are welcome.
     """
     name, notes = _name(source), []
-    with _explained(name, notes):
-        image = _open(source)
-    with image:
+    with contextlib.ExitStack() as stack:
         with _explained(name, notes):
-            frames = _frames(image)
-            if len(frames) < getattr(image, "n_frames", 1):
-                notes.append("previews and other pictures in it are left out")
-        for frame in frames:
+            file = stack.enter_context(_file(source))
+            is_tiff = file.read(4) in _TIFF
+            file.seek(0)
+        read = _tiff_pages if is_tiff else _only_picture
+        pictures = read(file, notes)
+        while True:
             with _explained(name, notes):
-                picture = _read_frame(image, frame, source)
+                picture = next(pictures, None)
+            if picture is None:
+                return
             yield replace(picture, notes=(*notes, *picture.notes))
-            notes = []
+            notes.clear()
 
 
 def _name(source):
@@ -105,9 +103,12 @@ def _name(source):
 
 
 def _file(source):
-    if isinstance(source, bytes):
-        return io.BytesIO(source)
-    return Path(source).open("rb")
+    if not isinstance(source, bytes):
+        _check_file(source)
+        return Path(source).open("rb")
+    if not source:
+        raise PictureError("is empty.")
+    return io.BytesIO(source)
 
 
 @contextlib.contextmanager
@@ -120,7 +121,7 @@ def _explained(name, notes):
             yield
         except (FileNotFoundError, ImportError) as error:
             raise type(error)(f"{name}: {error}") from None
-        except _PictureError as error:
+        except PictureError as error:
             raise ValueError(f"{name}: {error}") from None
         except UnidentifiedImageError:
             raise ValueError(
@@ -149,19 +150,6 @@ def _too_large():
     )
 
 
-def _open(source):
-    if not isinstance(source, bytes):
-        _check_file(source)
-    elif not source:
-        raise _PictureError("is empty.")
-    with _file(source) as file:
-        head = file.read(12)
-    if head[4:8] == b"ftyp" and head[8:12] not in (b"avif", b"avis", b"jp2 "):
-        _register_heif()
-    file = io.BytesIO(source) if isinstance(source, bytes) else source
-    return Image.open(file, formats=_formats())
-
-
 def _check_file(path):
     """Before it is opened: reading a pipe or a device may never end."""
     try:
@@ -169,11 +157,11 @@ def _check_file(path):
     except FileNotFoundError:
         raise FileNotFoundError("there is no such file.") from None
     if stat.S_ISDIR(status.st_mode):
-        raise _PictureError("is a folder, not an image file.")
+        raise PictureError("is a folder, not an image file.")
     if not stat.S_ISREG(status.st_mode):
-        raise _PictureError("is no regular file; copy the image to one.")
+        raise PictureError("is no regular file; copy the image to one.")
     if status.st_size == 0:
-        raise _PictureError("is empty.")
+        raise PictureError("is empty.")
 
 
 @functools.cache
@@ -187,120 +175,102 @@ def _register_heif():
     pillow_heif.register_heif_opener()
 
 
-def _formats():
+def _open(file):
+    """The file as Pillow knows it."""
+    file.seek(0)
+    head = file.read(12)
+    if head[4:8] == b"ftyp" and head[8:12] not in (b"avif", b"avis"):
+        _register_heif()
     Image.init()
-    return [format_ for format_ in _FORMATS if format_ in Image.OPEN]
+    file.seek(0)
+    formats = [format_ for format_ in _FORMATS if format_ in Image.OPEN]
+    return Image.open(file, formats=formats)
 
 
-def _frames(image):
-    """Which frames of a file are its pictures."""
-    count = getattr(image, "n_frames", 1)
-    if image.format == "TIFF":
-        pages = [i for i in range(count) if not _is_preview(image, i)]
-        return pages or [0]
-    if image.format in ("MPO", "HEIF"):
-        return [image.tell()]
-    if count > 1:
-        raise _PictureError(
-            f"is an animation of {count} frames; deblur it as a video, or its "
+def _check_size(width, height):
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and width * height > 2 * limit:
+        raise PictureError(_too_large())
+
+
+def _only_picture(file, notes):
+    """The picture of a file that is not TIFF, as an iterator."""
+    image = _open(file)
+    _check_size(*image.size)
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format in ("MPO", "HEIF"):
+        notes.append("other pictures in it are left out")
+    elif frames > 1:
+        raise PictureError(
+            f"is an animation of {frames} frames; deblur it as a video, or its "
             "frames one by one."
         )
-    return [0]
-
-
-def _is_preview(image, frame):
-    image.seek(frame)
-    return image.tag_v2.get(_SUBFILE_TYPE, 0) & 1
-
-
-def _read_frame(image, frame, source):
-    if image.tell() != frame or image.format == "TIFF":
-        image.seek(frame)
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and image.width * image.height > 2 * limit:
-        raise _PictureError(_too_large())
-    notes = []
-    encoding = _encoding(image, source)
-    picture = _deep_picture(image, frame, source, notes)
-    if picture is None:
-        image.load()  # which applies the orientation of TIFF
-        picture = from_pil(image)
-    bits = image.info.get("bit_depth", 8)
-    if bits > 8:
-        notes.append(f"of {bits} bits per channel 8 were read")
-    metadata, orientation = _metadata(image, picture.metadata, notes)
-    picture = replace(
-        picture,
-        metadata=metadata,
-        encoding=encoding,
-        notes=(*picture.notes, *notes),
-    )
-    return _oriented(picture, orientation)
-
-
-def _deep_picture(image, frame, source, notes):
-    """A picture of more than 8 bits that Pillow would cut, or None."""
+    encoding = _encoding(image, file)
     if image.format == "PNG" and ";16" in str(image.tile[0].args):
         import imagecodecs
 
-        data = (
-            source if isinstance(source, bytes) else Path(source).read_bytes()
-        )
-        return _split(imagecodecs.png_decode(data))
-    if image.format == "TIFF" and max(image.tag_v2.get(_BITS, (1,))) > 8:
-        if image.tag_v2.get(_PHOTOMETRIC, 1) in (0, 1, 2):
-            return _deep_tiff(image, frame, source)
-        notes.append("of 16 bits per channel 8 were read")
-    return None
+        file.seek(0)
+        picture = picture_of(imagecodecs.png_decode(file.read()))
+        icc_profile = image.info.get("icc_profile")
+        image.load()  # the chunks behind the pixels
+    else:
+        image.load()
+        picture = from_pil(image)
+        icc_profile = picture.metadata.icc_profile
+    bits = image.info.get("bit_depth", 8)
+    if bits > 8:
+        notes.append(f"of {bits} bits per channel 8 were read")
+    metadata, orientation = _metadata(image, icc_profile, notes)
+    picture = replace(picture, metadata=metadata, encoding=encoding)
+    yield _oriented(picture, orientation)
 
 
-def _deep_tiff(image, frame, source):
+def _tiff_pages(file, notes):
     import tifffile
 
-    with _file(source) as file, tifffile.TiffFile(file) as tiff:
-        page = tiff.pages[frame]
-        bits, samples = page.bitspersample, page.samplesperpixel
-        array = page.asarray()
-        if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and samples > 1:
-            array = np.moveaxis(array, 0, -1)
-    is_float = np.issubdtype(array.dtype, np.floating)
-    if not is_float and (array.dtype != np.uint16 or bits != 16):
-        raise _PictureError(
-            f"has {bits} bits per sample of type {array.dtype}; unsigned "
-            "samples of 8 or 16 bits and floating-point ones can be read."
-        )
-    if image.tag_v2.get(_PHOTOMETRIC, 1) == 0:  # zero is white
-        array = (1 if is_float else 65535) - array
-    extra = image.tag_v2.get(_EXTRA_SAMPLES, ())
-    colors = samples - len(extra) if extra else samples
-    if extra and extra[0] == 0:  # not said to be alpha
-        array = array[..., :colors]
-    return _split(array)
+    from keras_radn.inference import tiff_reading
+
+    image = None
+    with tifffile.TiffFile(file) as tiff:
+        every = list(tiff_reading.distinct_pages(tiff))
+        pages = [page for page in every if not page.is_reduced] or every
+        if len(pages) < len(every):
+            notes.append("previews in it are left out")
+        for page in pages:
+            _check_size(page.imagewidth, page.imagelength)
+            metadata, orientation = tiff_reading.read_tags(page, file)
+            if tiff_reading.is_deep(page):
+                picture = tiff_reading.read_deep(page)
+            else:
+                image = image or _open(file)
+                image.seek(page.index)
+                image.load()
+                orientation = 1  # applied by Pillow
+                picture = from_pil(image)
+                # Not that of CMYK.
+                profile = picture.metadata.icc_profile
+                metadata = replace(metadata, icc_profile=profile)
+                if page.bitspersample > 8:
+                    notes.append("of 16 bits per channel 8 were read")
+            picture = replace(
+                picture,
+                metadata=metadata,
+                encoding=Encoding("TIFF", compression=page.compression.name),
+            )
+            yield _oriented(picture, orientation)
 
 
-def _split(array):
-    """Pixels and alpha of an array `(height, width[, channels])`."""
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    channels = array.shape[2] if array.ndim == 3 else 1
-    if channels > 4:
-        raise _PictureError(f"has {channels} channels; 1 to 4 can be read.")
-    if channels in (2, 4):
-        array, alpha = array[..., :-1], array[..., -1]
-    else:
-        alpha = None
-    pixels = array[..., 0] if array.shape[2:] == (1,) else array
-    return Picture(pixels, alpha)
-
-
-def _metadata(image, metadata, notes):
+def _metadata(image, icc_profile, notes):
     """What is kept, and the orientation that is still to be applied."""
     orientation, exif = 1, image.info.get("exif")
+    if exif and not exif.startswith(_EXIF_PREFIX):
+        exif = _EXIF_PREFIX + exif
     try:
         tags = image.getexif()
         orientation = tags.get(_ORIENTATION, 1)
-        if image.format == "TIFF" or not exif:
-            exif = _without_layout(tags)
-        elif orientation != 1:
+        if exif is None and tags:
+            exif = tags.tobytes()
+        if exif and orientation != 1:
             exif = _upright(exif)
     except Exception as error:  # as many kinds as there are damaged files
         notes.append(f"its EXIF data are damaged ({error})")
@@ -308,35 +278,17 @@ def _metadata(image, metadata, notes):
     xmp = xmp.encode() if isinstance(xmp, str) else xmp
     if xmp and orientation != 1:
         xmp = re.sub(rb'(tiff:Orientation(?:="|>))[0-9]', rb"\g<1>1", xmp)
-    iptc = [
-        data
-        for marker, data in getattr(image, "applist", ())
-        if marker == "APP13"
-    ]
+    applist = getattr(image, "applist", ())
     metadata = Metadata(
         exif=exif,
-        # That of CMYK is of no use for RGB.
-        icc_profile=metadata.icc_profile or image.info.get("icc_profile"),
+        icc_profile=icc_profile,
         xmp=xmp,
         dpi=image.info.get("dpi"),
         text=dict(getattr(image, "text", {})),
         comment=image.info.get("comment"),
-        iptc=iptc[0] if iptc else None,
+        iptc=next((data for name, data in applist if name == "APP13"), None),
     )
     return metadata, orientation
-
-
-def _without_layout(tags):
-    exif = Image.Exif()
-    for tag, value in tags.items():
-        if tag not in _LAYOUT_TAGS:
-            exif[tag] = value
-    for ifd in (0x8769, 0x8825):  # EXIF and GPS
-        entries = tags.get_ifd(ifd)
-        if entries:
-            exif.get_ifd(ifd).update(entries)
-            exif[ifd] = dict(entries)
-    return exif.tobytes() if len(exif) else None
 
 
 def _upright(exif):
@@ -344,8 +296,7 @@ def _upright(exif):
 
     Nothing else moves, as makers' notes may point to places in them.
     """
-    prefix = b"Exif\0\0" if exif.startswith(b"Exif\0\0") else b""
-    data = bytearray(exif[len(prefix) :])
+    data = bytearray(exif.removeprefix(_EXIF_PREFIX))
     order = "<" if data[:2] == b"II" else ">"
     (ifd,) = struct.unpack_from(f"{order}L", data, 4)
     (count,) = struct.unpack_from(f"{order}H", data, ifd)
@@ -353,7 +304,7 @@ def _upright(exif):
         if struct.unpack_from(f"{order}H", data, entry)[0] == _ORIENTATION:
             struct.pack_into(f"{order}HLH", data, entry + 2, 3, 1, 1)
     struct.pack_into(f"{order}L", data, ifd + 2 + 12 * count, 0)
-    return prefix + bytes(data)
+    return _EXIF_PREFIX + bytes(data)
 
 
 def _oriented(picture, orientation):
@@ -376,20 +327,15 @@ def _oriented(picture, orientation):
     )
 
 
-def _encoding(image, source):
-    if image.format in ("JPEG", "MPO"):
-        return Encoding(
-            format="JPEG",
-            quality=jpeg_quality(image.quantization),
-            subsampling=max(JpegImagePlugin.get_sampling(image), 0),
-            progressive=bool(image.info.get("progressive")),
-        )
+def _encoding(image, file):
+    if image.format not in ("JPEG", "MPO"):
+        lossless = image.format == "WEBP" and _is_lossless_webp(file)
+        return Encoding(image.format, lossless=lossless)
     return Encoding(
-        format=image.format,
-        lossless=image.format == "WEBP" and _is_lossless_webp(source),
-        compression=image.info.get("compression")
-        if image.format == "TIFF"
-        else None,
+        "JPEG",
+        quality=jpeg_quality(image.quantization),
+        subsampling=max(JpegImagePlugin.get_sampling(image), 0),
+        progressive=bool(image.info.get("progressive")),
     )
 
 
@@ -417,13 +363,12 @@ def _luma_sum(quality):
         return sum(image.quantization[0])
 
 
-def _is_lossless_webp(source):
+def _is_lossless_webp(file):
     """Whether the bitstream is VP8L; Pillow does not tell."""
-    with _file(source) as file:
-        file.seek(12)
-        while header := file.read(8):
-            name, size = header[:4], int.from_bytes(header[4:], "little")
-            if name in (b"VP8L", b"VP8 ") or len(header) < 8:
-                return name == b"VP8L"
-            file.seek(size + size % 2, os.SEEK_CUR)
+    file.seek(12)
+    while header := file.read(8):
+        name, size = header[:4], int.from_bytes(header[4:], "little")
+        if name in (b"VP8L", b"VP8 ") or len(header) < 8:
+            return name == b"VP8L"
+        file.seek(size + size % 2, os.SEEK_CUR)
     return False

@@ -13,7 +13,7 @@ from PIL import Image, TiffImagePlugin, TiffTags
 from keras_radn.inference.pictures import Picture
 
 # TIFF's numbers of the compressions that are kept; others become Deflate.
-_COMPRESSIONS = {"raw": 1, "tiff_lzw": 5}
+_COMPRESSIONS = {"NONE": 1, "LZW": 5}
 _DEFLATE = 8
 _STRIP_BYTES = 2**18
 _XMP, _IPTC, _ICC = 700, 33723, 34675
@@ -23,7 +23,7 @@ def write_tiff_pages(file: BinaryIO, pages: Iterable[Picture]) -> None:
     """Writes pictures as the pages of a TIFF file.
 
     Args:
-        file: an empty file, open for reading and writing.
+        file: an empty file, open for writing.
         pages: pictures, taken one by one.
 
     Raises:
