@@ -4,6 +4,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import inspect
+import logging
 import math
 import multiprocessing
 import os
@@ -73,9 +74,13 @@ def measure(*arguments, **keywords) -> Measurement:
     What one measurement leaves in memory would be missing in the next one.
     """
     with concurrent.futures.ProcessPoolExecutor(
-        1, multiprocessing.get_context("spawn")
+        1, multiprocessing.get_context("spawn"), _quiet
     ) as executor:
         return executor.submit(measure_here, *arguments, **keywords).result()
+
+
+def _quiet():
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def measure_here(
@@ -88,8 +93,7 @@ def measure_here(
 ) -> Measurement:
     """Measures a network in its inference form on a random image.
 
-    Images of more than `tiling.MAX_TILE_PIXELS` are done in tiles of at most
-    that size, as `deblur` does them, whatever the memory.
+    Large images are done in tiles, as `deblur` does them.
 
     Args:
         preset: of `RADN` or `ResidualBaseline`; weights are random, which does
