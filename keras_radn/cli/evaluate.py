@@ -44,6 +44,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         action="store_true",
         help="use the self-ensemble (Final+), 8 times slower",
     )
+    parser.add_argument(
+        "--classical",
+        action="store_true",
+        help="compare with Wiener and Richardson-Lucy deconvolution by a "
+        "Gaussian",
+    )
     for kind in ("json", "csv"):
         parser.add_argument(
             f"--{kind}", metavar="FILE", type=Path, help=f"write {kind}, too"
@@ -54,7 +60,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(options: argparse.Namespace) -> int:
     """Runs `keras-radn evaluate`; see `main` for the exit status."""
     # Here, not above: the other commands do not need the extra.
-    from keras_radn.training import evaluate_pairs, mean_row
+    from keras_radn.training import CLASSICAL, evaluate_pairs, mean_row
 
     for path in (options.json, options.csv):
         if path is not None and not path.absolute().parent.is_dir():
@@ -63,6 +69,12 @@ def run(options: argparse.Namespace) -> int:
         options.root, load_model(options.model), options.blur, options.ensemble
     )
     rows.append(mean_row(rows))
+    if options.classical:
+        for name, restore in CLASSICAL.items():
+            means = mean_row(
+                evaluate_pairs(options.root, blur=options.blur, restore=restore)
+            )
+            rows.append({**means, "name": f"mean, {name}"})
     for row in rows:
         row["gain"] = row["deblurred_psnr"] - row["blurred_psnr"]
     print(markdown_table(rows, _COLUMNS))

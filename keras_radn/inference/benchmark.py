@@ -15,7 +15,6 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from keras_radn.inference import tiling
 from keras_radn.inference.deblur import Deblurrer
 from keras_radn.inference.network import as_function
 from keras_radn.models import RADN, ResidualBaseline, inference_model
@@ -120,12 +119,12 @@ def measure_here(
         known = (*RADN.presets, *ResidualBaseline.presets)
         raise ValueError(f"A preset is one of {known}. Received: {preset!r}")
     image = np.random.default_rng(0).random((height, width, 3), "float32")
-    grid = tiling.plan_grid(height, width, tiling.affordable_pixels(None))
-    tiles, tile = len(grid), (height, width)
-    function = as_function(network)
-    if tiles > 1:
-        tile = grid.rows.tile, grid.columns.tile
-        function = Deblurrer(network)
+    deblurrer = Deblurrer(network)
+    grid = deblurrer.grid(height, width)
+    tiles, tile, function = 1, (height, width), as_function(network)
+    if len(grid) > 1:
+        tiles, tile = len(grid), (grid.rows.tile, grid.columns.tile)
+        function = deblurrer
     run = functools.partial(function, image)
     if convolutions and (tiles > 1 or preset not in RADN.presets):
         raise ValueError(

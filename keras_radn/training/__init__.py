@@ -1,12 +1,14 @@
 """Training, evaluation and ablations."""
 
 from keras_radn.training.ablation import ablate, compare
+from keras_radn.training.baselines import CLASSICAL
 from keras_radn.training.config import TrainingConfig
 from keras_radn.training.distribution import make_strategy
 from keras_radn.training.evaluate import evaluate_pairs, mean_row, scores
 from keras_radn.training.train import train
 
 __all__ = [
+    "CLASSICAL",
     "TrainingConfig",
     "ablate",
     "compare",

@@ -6,12 +6,14 @@ from pathlib import Path
 import keras
 
 from keras_radn.losses import Charbonnier
+from keras_radn.training.optimizer import ConvMuon, JointClipAdam
 
 _LOSSES = {
     "charbonnier": Charbonnier,
     "mean_absolute_error": keras.losses.MeanAbsoluteError,
     "mean_squared_error": keras.losses.MeanSquaredError,
 }
+_OPTIMIZERS = {"adam": JointClipAdam, "muon": ConvMuon}
 _FOLDERS = ("gopro", "pairs", "stills", "videos", "validation")
 
 
@@ -52,6 +54,8 @@ class TrainingConfig:
         steps: steps of the whole run.
         loss: `"charbonnier"`, `"mean_absolute_error"` or
             `"mean_squared_error"`.
+        optimizer: `"adam"`, or `"muon"` (`ConvMuon`), which needs fewer steps
+            from random weights.
         learning_rate: highest learning rate; it stays there until the last
             steps.
         warmup_steps: steps over which the learning rate rises from zero.
@@ -91,6 +95,7 @@ class TrainingConfig:
     batch_size: int = 16
     steps: int = 1_000_000
     loss: str = "charbonnier"
+    optimizer: str = "adam"
     learning_rate: float = 1e-4
     warmup_steps: int = 0
     decay_steps: int | None = 0
@@ -111,11 +116,12 @@ class TrainingConfig:
                 "`gopro` and `pairs` exclude each other. Received: "
                 f"{self.gopro!r} and {self.pairs!r}"
             )
-        if self.loss not in _LOSSES:
-            raise ValueError(
-                f"`loss` must be one of {sorted(_LOSSES)}. "
-                f"Received: {self.loss!r}"
-            )
+        for name, known in (("loss", _LOSSES), ("optimizer", _OPTIMIZERS)):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"`{name}` must be one of {sorted(known)}. "
+                    f"Received: {getattr(self, name)!r}"
+                )
         for name in (
             "patch_size",
             "batch_size",
@@ -152,6 +158,19 @@ class TrainingConfig:
     def make_loss(self) -> keras.losses.Loss:
         """The loss that `loss` names."""
         return _LOSSES[self.loss]()
+
+    def make_optimizer(self, learning_rate) -> keras.optimizers.Optimizer:
+        """The optimizer that `optimizer` names.
+
+        Args:
+            learning_rate: a number or a schedule.
+        """
+        return _OPTIMIZERS[self.optimizer](
+            learning_rate,
+            global_clipnorm=self.clip_norm,
+            use_ema=self.ema_momentum > 0,
+            ema_momentum=self.ema_momentum,
+        )
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike, **overrides):

@@ -1,5 +1,7 @@
+import functools
 import os
 import time
+from collections.abc import Callable
 from statistics import fmean
 
 import keras
@@ -43,19 +45,22 @@ def evaluate_pairs(
     model: keras.Model | None = None,
     blur: str | None = None,
     ensemble: bool = False,
+    restore: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> list[dict]:
     """PSNR and SSIM before and after, for each pair of a folder.
 
     Protocol: RGB, whole images, no crop, output clipped and rounded to 8 bits;
     scikit-image's PSNR, and its SSIM with a Gaussian window (sigma 1.5, the
-    mean of the three channels). Seconds are those of `deblur` after a call
-    with an image of the same size, from array to array.
+    mean of the three channels). Seconds are those from array to array, after a
+    call with an image of the same size.
 
     Args:
         root: a folder with blurred and sharp images; see `find_pairs`.
         model: see `keras_radn.deblur`.
         blur: name of the folders of blurred images; see `find_pairs`.
         ensemble: whether to use the self-ensemble (Final+).
+        restore: what is measured in place of a model: a function of uint8
+            `(height, width, 3)`, for example one of `CLASSICAL`.
 
     Returns:
         Per pair a dictionary with `name`, `blurred_psnr`, `deblurred_psnr`
@@ -67,6 +72,10 @@ def evaluate_pairs(
             side has less than 11 pixels.
     """
     pairs = ImagePairs(root, blur)
+    warm_up = restore
+    if restore is None:
+        warm_up = functools.partial(deblur, model=model)
+        restore = functools.partial(deblur, model=model, ensemble=ensemble)
     warm = set()
     rows = []
     for i in range(len(pairs)):
@@ -78,10 +87,10 @@ def evaluate_pairs(
                 f"{sharp.shape[1]}x{sharp.shape[0]} pixels"
             )
         if blurred.shape not in warm:
-            deblur(blurred, model)
+            warm_up(blurred)
             warm.add(blurred.shape)
         start = time.perf_counter()
-        deblurred = deblur(blurred, model, ensemble=ensemble)
+        deblurred = restore(blurred)
         seconds = time.perf_counter() - start
         before, after = scores(sharp, blurred), scores(sharp, deblurred)
         rows.append(

@@ -29,7 +29,6 @@ from keras_radn.training.callbacks import (
 from keras_radn.training.config import TrainingConfig
 from keras_radn.training.distribution import is_chief
 from keras_radn.training.evaluate import SSIM_WINDOW
-from keras_radn.training.optimizer import JointClipAdam
 from keras_radn.training.schedule import WarmupStableDecay
 
 CHECKPOINT = "last.keras"
@@ -240,13 +239,10 @@ def new_model(config: TrainingConfig) -> DeblurringModel:
     schedule = WarmupStableDecay(
         config.learning_rate, config.steps, config.warmup_steps, decay_steps
     )
-    optimizer = JointClipAdam(
-        schedule,
-        global_clipnorm=config.clip_norm,
-        use_ema=config.ema_momentum > 0,
-        ema_momentum=config.ema_momentum,
-    )
-    recipe = {"optimizer": optimizer, "loss": config.make_loss()}
+    recipe = {
+        "optimizer": config.make_optimizer(schedule),
+        "loss": config.make_loss(),
+    }
     model.compile(**{**paper_recipe(), **recipe})
     return model
 

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 from scipy import ndimage
-from skimage import data, util
+from skimage import data, io, util
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from keras_radn import RADN
 from keras_radn.datasets import ImagePairs
 from keras_radn.metrics import PSNR
-from keras_radn.training import evaluate_pairs, scores
+from keras_radn.training import CLASSICAL, evaluate_pairs, scores
 from tests.conftest import TINY_RADN
 
 
@@ -72,3 +72,18 @@ def test_metrics_equal_scikit_images(kind, rng):
     metric = PSNR(dtype="float64")
     metric.update_state(sharp[np.newaxis] / 255, image[np.newaxis] / 255)
     assert float(metric.result()) == pytest.approx(psnr, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(CLASSICAL))
+def test_classical_methods_undo_the_blur_that_they_assume(name, tmp_path):
+    sharp = data.astronaut()[100:228, 150:310]
+    blurred = ndimage.gaussian_filter(sharp.astype("float64"), (1, 1, 0))
+    for folder, picture in (("sharp", sharp), ("blur", blurred)):
+        (tmp_path / folder).mkdir()
+        io.imsave(
+            tmp_path / folder / "0.png",
+            np.rint(picture).astype("uint8"),
+            check_contrast=False,
+        )
+    (row,) = evaluate_pairs(tmp_path, restore=CLASSICAL[name])
+    assert row["deblurred_psnr"] > row["blurred_psnr"] + 0.3

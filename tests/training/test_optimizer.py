@@ -1,0 +1,51 @@
+import keras
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from keras_radn.training.optimizer import ConvMuon
+
+
+def step(shape, gradient, **kwargs):
+    """What the first step subtracts from a variable."""
+    variable = keras.Variable(np.zeros(shape, "float32"))
+    optimizer = ConvMuon(1.0, global_clipnorm=None, **kwargs)
+    optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+    return -variable.numpy()
+
+
+@pytest.mark.parametrize(
+    "shape", [(3, 3, 8, 16), (1, 1, 24, 12), (1, 1, 8, 40)]
+)
+def test_step_of_kernel_is_orthogonal(shape):
+    gradient = np.random.default_rng(0).normal(size=shape).astype("float32")
+    rows, columns = gradient.reshape(-1, shape[-1]).shape
+    u, _, v = np.linalg.svd(
+        gradient.reshape(rows, columns), full_matrices=False
+    )
+    taken = step(shape, gradient).reshape(rows, columns)
+    taken /= 0.2 * max(rows, columns) ** 0.5
+    # Five Newton-Schulz iterations leave singular values of 0.7 to 1.2.
+    singular = np.diag(u.T @ taken @ v.T)
+    assert_allclose(singular, 1, atol=0.35)
+    assert_allclose(taken, (u * singular) @ v, atol=0.03)
+
+
+def test_vectors_and_the_last_convolution_take_adams_step():
+    gradient = np.array([3.0, -1e-3], "float32")
+    assert_allclose(step([2], gradient), [0.5, -0.5], rtol=1e-2)
+    layer = keras.layers.Conv2D(3, 3, name="reconstruction")
+    layer.build((None, None, None, 4))
+    before = layer.kernel.numpy()
+    ConvMuon(1.0, adam_lr_ratio=0.5).apply(
+        [keras.ops.ones_like(layer.kernel)], [layer.kernel]
+    )
+    assert_allclose(before - layer.kernel.numpy(), 0.5, rtol=1e-4)
+
+
+def test_config_round_trip():
+    optimizer = ConvMuon(2e-3, global_clipnorm=1.0, use_ema=True)
+    config = keras.saving.serialize_keras_object(optimizer)
+    again = keras.saving.deserialize_keras_object(config)
+    assert isinstance(again, ConvMuon)
+    assert again.get_config() == optimizer.get_config()
