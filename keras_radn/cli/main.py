@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 from keras_radn.cli import (
     ablate,
+    benchmark,
     build_ops,
     deblur,
     evaluate,
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ablate,
         export,
         serve,
+        benchmark,
         build_ops,
     ):
         command.add_parser(commands)
