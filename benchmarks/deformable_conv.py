@@ -20,8 +20,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import tensorflow as tf
-from measure import median_seconds, peak_megabytes
 
+from keras_radn.inference.benchmark import median_seconds, peak_megabytes
 from keras_radn.ops import deformable_conv2d, library
 from keras_radn.ops import gather as gather_module
 from keras_radn.ops.geometry import ConvGeometry

@@ -13,9 +13,7 @@ nothing else running.
 
 import argparse
 import collections
-import inspect
 import itertools
-import math
 import os
 import re
 import tempfile
@@ -25,15 +23,19 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import tensorflow as tf
-from measure import median_seconds
 from PIL import Image
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from keras_radn import RADN
 from keras_radn.datasets import SyntheticBlur, patch_dataset
+from keras_radn.inference.benchmark import (
+    alone_of,
+    gigaflop,
+    is_product,
+    median_seconds,
+    products_of,
+)
 from keras_radn.models.deblurring_model import paper_recipe
-
-PRODUCTS = ("Conv2D", "MatMul", "DepthwiseConv")
 
 
 def main() -> None:
@@ -83,18 +85,6 @@ def training_step(dtype: str, batch: int, size: int):
     return tf.function(lambda: model.train_step((blurred, sharp)))
 
 
-def products_of(graph: tf.Graph) -> list[tf.Operation]:
-    """The convolutions and matrix products of a graph."""
-    if graph.as_graph_def().library.function:
-        raise ValueError("Operations inside of functions are not counted.")
-    return [op for op in graph.get_operations() if is_product(op.type)]
-
-
-def is_product(kind: str) -> bool:
-    """Whether an operation is a convolution or matrix product."""
-    return any(name in kind for name in PRODUCTS)
-
-
 def print_products(products: list[tf.Operation]) -> None:
     """Prints number, dtypes and GFLOP of each kind of operation."""
     groups = collections.defaultdict(list)
@@ -105,59 +95,6 @@ def print_products(products: list[tf.Operation]) -> None:
     for (kind, dtype), costs in groups.items():
         print(f"| {kind} | {dtype} | {len(costs)} | {sum(costs):.1f} |")
     print(f"| all | | {len(products)} | {sum(map(gigaflop, products)):.1f} |\n")
-
-
-def gigaflop(op: tf.Operation) -> float:
-    """Cost of a product, a multiplication and an addition being two."""
-    first, second, output = (t.shape for t in (*op.inputs[:2], op.outputs[0]))
-    if "MatMul" in op.type:
-        transposed = "adj_x" if "Batch" in op.type else "transpose_a"
-        inner = first[-2 if op.get_attr(transposed) else -1]
-        return 2e-9 * output.num_elements() * inner
-    kernel, values = second, output
-    if "Backprop" in op.type:
-        kernel = output if op.type.endswith("Filter") else second
-        values = op.inputs[2].shape
-    depth = 2 if "Depthwise" in op.type else 3
-    return 2e-9 * values.num_elements() * math.prod(kernel[:depth])
-
-
-def alone_of(products: list[tf.Operation]):
-    """A call that runs the products on random tensors, and nothing else."""
-    arguments = [
-        [random_input(op, tensor) for tensor in op.inputs] for op in products
-    ]
-
-    @tf.function
-    def run():
-        outputs = [
-            again(op, tensors)
-            for op, tensors in zip(products, arguments, strict=True)
-        ]
-        # Without a result that depends on it, an operation would not run.
-        return [tf.reshape(output, [-1])[0] for output in outputs]
-
-    return run
-
-
-def random_input(op: tf.Operation, tensor: tf.Tensor) -> tf.Tensor:
-    """A tensor to put in the place of an operation's input."""
-    if tensor.dtype.is_integer:  # sizes, of what the operation computes
-        return tf.constant(op.outputs[0].shape.as_list())
-    return tf.cast(tf.random.normal(tensor.shape), tensor.dtype)
-
-
-def again(op: tf.Operation, tensors: list[tf.Tensor]) -> tf.Tensor:
-    """The same operation on other tensors."""
-    function = getattr(tf.raw_ops, op.type)
-    names = [argument.name for argument in op.op_def.input_arg]
-    inputs = dict(zip(names, tensors, strict=True))
-    attributes = {
-        name: op.get_attr(name)
-        for name in inspect.signature(function).parameters
-        if name not in (*inputs, "name")
-    }
-    return function(**inputs, **attributes)
 
 
 def print_profile(step, steps: int = 3, rows: int = 15) -> None:

@@ -22,13 +22,14 @@ if keras.backend.backend() != "tensorflow":
 
 from keras_radn import layers, losses, metrics, models, ops
 from keras_radn.inference import deblur, deblur_files
-from keras_radn.models import RADN, ResidualBaseline
+from keras_radn.models import RADN, ResidualBaseline, inference_model
 
 __all__ = [
     "RADN",
     "ResidualBaseline",
     "deblur",
     "deblur_files",
+    "inference_model",
     "layers",
     "losses",
     "metrics",

@@ -1,5 +1,7 @@
 import contextlib
+import errno
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,20 +10,22 @@ from pathlib import Path
 def written_beside(
     path: str | os.PathLike, replace: bool = True
 ) -> Iterator[Path]:
-    """A path beside a file that takes its place when all is written.
+    """A path beside a file or folder that takes its place when all is written.
 
     Whoever is killed, or fails, leaves the file as it was. Two processes may
-    write the same file; the last one's stays.
+    write the same file; the last one's stays. A folder that exists already is
+    moved aside first, so that for a moment there is none.
 
     Args:
-        path: the file.
-        replace: whether a file that is there by then is replaced.
+        path: the file or folder.
+        replace: whether what is there by then is replaced.
 
     Yields:
-        A path in the same folder with the same suffix.
+        A path in the same folder with the same suffix, where a file or folder
+        can be made.
 
     Raises:
-        FileExistsError: at the end, if there is a file and not `replace`.
+        FileExistsError: at the end, if there is something and not `replace`.
 
     Example:
 
@@ -34,14 +38,23 @@ def written_beside(
     # A name may have 255 bytes; the suffix is not the long part.
     name = f".{path.stem[:40]}.{os.getpid()}{path.suffix}"
     partial = path.with_name(name)
+    aside = partial.with_suffix(".old")
     try:
         yield partial
-        if replace:
-            partial.replace(path)
-        else:
+        if not replace:
             _rename_to_new(partial, path)
+        else:
+            if partial.is_dir() and path.is_dir():
+                path.rename(aside)
+            partial.replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        if aside.exists() and not path.exists():
+            aside.rename(path)
+        for leftover in (partial, aside):
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink(missing_ok=True)
 
 
 def _rename_to_new(source, target):
@@ -49,7 +62,9 @@ def _rename_to_new(source, target):
         os.link(source, target)  # unlike a rename it replaces nothing
     except FileExistsError:
         raise
-    except OSError:  # a file system without links
+    except OSError:  # a folder, or a file system without links
         if os.path.lexists(target):
-            raise FileExistsError(target) from None
+            raise FileExistsError(
+                errno.EEXIST, os.strerror(errno.EEXIST), str(target)
+            ) from None
         source.rename(target)

@@ -152,3 +152,32 @@ def self_attention(features, weights):
         s /= s.sum()
         outputs[j] = a[j] + sum(s[i] * d[i] for i in range(len(a)))
     return outputs.reshape(features.shape)
+
+
+def enlarge(maps, size):
+    """Bilinear enlargement about the centers of pixels, in float64.
+
+    Args:
+        maps: `(batch, height, width, channels)`.
+        size: how many times.
+    """
+    for axis in (1, 2):
+        count = maps.shape[axis]
+        centers = (np.arange(count * size) + 0.5) / size - 0.5
+        maps = np.apply_along_axis(
+            lambda line, at=centers: np.interp(at, np.arange(len(line)), line),
+            axis,
+            maps,
+        )
+    return maps
+
+
+def conv3x3(inputs, kernel):
+    """A 3x3 convolution with zeros around the image, in float64."""
+    padded = np.pad(inputs, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    _, height, width, _ = inputs.shape
+    return sum(
+        padded[:, dy : dy + height, dx : dx + width] @ kernel[dy, dx]
+        for dy in range(3)
+        for dx in range(3)
+    )

@@ -28,3 +28,36 @@ def test_a_failure_leaves_the_file(tmp_path):
         fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def write_folder(path, text, fail=False):
+    with written_beside(path) as partial:
+        partial.mkdir()
+        (partial / "part").write_text(text)
+        if fail:
+            raise OSError("full")
+
+
+def test_folders(tmp_path):
+    path = tmp_path / "1"
+    write_folder(path, "old")
+    with pytest.raises(OSError, match="full"):
+        write_folder(path, "new", fail=True)
+    assert (path / "part").read_text() == "old"
+    write_folder(path, "new")
+    assert (path / "part").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_take_its_place(tmp_path, monkeypatch):
+    path = tmp_path / "1"
+    write_folder(path, "old")
+
+    def fail(*_):
+        raise OSError("refused")
+
+    monkeypatch.setattr(type(path), "replace", fail)
+    with pytest.raises(OSError, match="refused"):
+        write_folder(path, "new")
+    assert (path / "part").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]

@@ -13,11 +13,12 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from keras_radn.cli.model_file import add_model_argument, load_model
+from keras_radn.cli.model_file import add_model_argument, load_network
 from keras_radn.files import written_beside
 from keras_radn.inference import Deblurrer, Report
 from keras_radn.inference.files import check_job, run_job
 from keras_radn.inference.planning import plan_jobs
+from keras_radn.models.inference_form import DTYPES
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -52,6 +53,13 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     add_model_argument(parser)
     parser.add_argument(
+        "--dtype",
+        choices=("auto", *DTYPES),
+        default="auto",
+        help="what is computed in; auto: bfloat16, which is faster and looks "
+        "the same, if the processor has instructions for it",
+    )
+    parser.add_argument(
         "--ensemble",
         action="store_true",
         help="the mean over 8 orientations (Final+): a little better, 8 times "
@@ -60,7 +68,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--compare",
         action="store_true",
-        help="write NAME_compare.jpg with before and after, too",
+        help="write NAME.compare.jpg with before and after, too",
     )
     parser.add_argument(
         "--quality",
@@ -80,9 +88,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--overlap",
         type=_number(0),
-        default=96,
         metavar="PIXELS",
-        help="over which tiles are cross-faded (default: %(default)s)",
+        help="over which tiles are cross-faded (default: 96, at most a third "
+        "of a tile)",
     )
     parser.add_argument(
         "--max-megapixels",
@@ -148,7 +156,7 @@ def _reports(jobs, options) -> Iterator[Report]:
             if report.status == "planned":
                 # Not before: without work no model is needed.
                 deblurrer = deblurrer or Deblurrer(
-                    load_model(options.model),
+                    load_network(options.model, options.dtype),
                     ensemble=options.ensemble,
                     tile=options.tile,
                     overlap=options.overlap,

@@ -6,11 +6,14 @@ from importlib.metadata import version
 
 from keras_radn.cli import (
     ablate,
+    benchmark,
     build_ops,
     deblur,
     evaluate,
+    export,
     info,
     models,
+    serve,
     train,
     visualize,
 )
@@ -43,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         train,
         evaluate,
         ablate,
+        export,
+        serve,
+        benchmark,
         build_ops,
         visualize,
     ):

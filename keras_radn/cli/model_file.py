@@ -2,11 +2,13 @@
 
 import argparse
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 
-from keras_radn.models import RADN
+from keras_radn.inference.deblur import default_model
+from keras_radn.models import RADN, inference_model
 
 
 def add_model_argument(parser: argparse.ArgumentParser) -> None:
@@ -39,3 +41,21 @@ def load_model(path: str | None) -> keras.Model:
         raise ValueError(
             f"{path}: is no Keras model that can be loaded: {reason}"
         ) from error
+
+
+def load_network(path: str | None, dtype: str) -> Callable:
+    """As `load_model`, for inference only.
+
+    Args:
+        path: of a `.keras` file; `None` is the packaged network.
+        dtype: what a RADN computes in; see `inference_model`. Other models
+            have a dtype of their own.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no Keras model that can be loaded.
+    """
+    if path is None:
+        return default_model(dtype)
+    model = load_model(path)
+    return inference_model(model, dtype) if isinstance(model, RADN) else model

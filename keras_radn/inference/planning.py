@@ -15,8 +15,8 @@ PICTURE_SUFFIXES = frozenset(
     )
 )
 
-# Formats that are read but not written.
-_OTHER_SUFFIX = {".gif": ".png"}
+# Read but not written: `a.gif` becomes `a.gif.png`, beside that of an `a.png`.
+_ONLY_READ = (".gif",)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def plan_jobs(
         inputs: files, folders and patterns.
         output: a folder, or for one input file a file with an image suffix.
         compare: whether pictures of before and after are written, too, as
-            `NAME_compare.jpg`.
+            `NAME.compare.jpg`.
         suffixes: lower-case, of the files that are taken from folders.
 
     Returns:
@@ -96,7 +96,7 @@ def plan_jobs(
         jobs = [
             Job(
                 item.path,
-                _with_suffix(output / item.relative),
+                _writable(output / item.relative),
                 folder=output,
                 problem=item.problem,
             )
@@ -120,7 +120,7 @@ def _find(text, several, output, suffixes):
     path = Path(text)
     if _is_pattern(text):
         yield from _expand(text, output, suffixes)
-    elif path.is_dir():
+    elif os.path.isdir(text):
         prefix = Path(path.resolve().name) if several else Path()
         empty = True
         for item in _walk(path, output, suffixes):
@@ -190,14 +190,14 @@ def _is_below(path, folder):
     return any(_is_same(parent, folder) for parent in path.parents)
 
 
-def _with_suffix(target):
-    other = _OTHER_SUFFIX.get(target.suffix.lower())
-    return target.with_suffix(other) if other else target
+def _writable(target):
+    is_other = target.suffix.lower() in _ONLY_READ
+    return target.with_name(f"{target.name}.png") if is_other else target
 
 
 def _with_compare(job):
     target = job.target
-    compare = target.with_name(f"{target.stem}_compare.jpg")
+    compare = target.with_name(f"{target.name}.compare.jpg")
     return Job(job.source, target, job.folder, compare, job.problem)
 
 

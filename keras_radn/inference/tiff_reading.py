@@ -1,5 +1,7 @@
 """What Pillow does not read of TIFF files: more than 8 bits in colour."""
 
+import warnings
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -25,6 +27,24 @@ _LAYOUT_TAGS = {
 }
 _ORIENTATION = 0x0112
 _EXIF, _GPS, _INTEROPERABILITY = 0x8769, 0x8825, 0xA005
+
+
+def distinct_pages(tiff: tifffile.TiffFile) -> Iterator[tifffile.TiffPage]:
+    """The pages of a file; those of a loop, which tifffile follows, once.
+
+    Raises:
+        PictureError: if the directory of a page is damaged.
+    """
+    seen = set()
+    for page in tiff.pages:
+        if page.offset in seen:
+            return
+        seen.add(page.offset)
+        yield page
+    # tifffile leaves out what it cannot find.
+    tiff.filehandle.seek(tiff.pages.next_page_offset)
+    if any(tiff.filehandle.read(tiff.tiff.offsetsize)):
+        raise PictureError(f"is damaged behind page {len(seen)}.")
 
 
 def is_deep(page: tifffile.TiffPage) -> bool:
@@ -54,9 +74,15 @@ def read_deep(page: tifffile.TiffPage) -> Picture:
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
         array = (1 if is_float else 65535) - array
     extra = page.extrasamples
-    if extra and extra[0] == tifffile.EXTRASAMPLE.UNSPECIFIED:  # not alpha
-        colors = page.samplesperpixel - len(extra)
-        array = array[..., :colors]
+    if len(extra) > 1:
+        raise PictureError(
+            f"has {page.samplesperpixel} channels; gray or RGB and one more "
+            "are supported."
+        )
+    if extra and extra[0] == tifffile.EXTRASAMPLE.UNSPECIFIED:
+        # The notes are made of warnings.
+        warnings.warn("a channel of unknown meaning is left out", stacklevel=2)
+        array = array[..., :-1]
     picture = picture_of(array)
     if extra and extra[0] == tifffile.EXTRASAMPLE.ASSOCALPHA:
         picture = _unassociated(picture)

@@ -23,7 +23,7 @@ def write_tiff_pages(file: BinaryIO, pages: Iterable[Picture]) -> None:
     """Writes pictures as the pages of a TIFF file.
 
     Args:
-        file: an empty file, open for reading and writing.
+        file: an empty file, open for writing.
         pages: pictures, taken one by one.
 
     Raises:

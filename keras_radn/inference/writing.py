@@ -1,6 +1,8 @@
 """Writing pictures so that no quality and no metadata are lost on the way."""
 
+import functools
 import io
+import operator
 import os
 import struct
 import zlib
@@ -13,6 +15,7 @@ from PIL import PngImagePlugin
 
 from keras_radn.files import written_beside
 from keras_radn.inference.pictures import Picture
+from keras_radn.inference.reading import register_heif
 from keras_radn.inference.tiff_writing import write_tiff_pages
 
 # Of lossy formats; that of a JPEG source is never gone below.
@@ -53,6 +56,8 @@ def output_format(path: str | os.PathLike) -> str:
             f"{path}: the suffix {suffix!r} is no image format that can be "
             "written; use .png, .jpg, .webp or .tif."
         )
+    if format_ == "HEIF":
+        register_heif()
     return format_
 
 
@@ -85,42 +90,58 @@ def save_pages(
     path = Path(path)
     format_ = output_format(path)
     notes = []
+    if format_ == "TIFF":
+        write = functools.partial(write_tiff_pages, pages=pages)
+    else:
+        (picture,) = pages
+        data = _encoded(picture, format_, quality, notes)
+        write = operator.methodcaller("write", data)
     try:
-        with written_beside(path, replace=force) as partial:
-            if format_ == "TIFF":
-                with partial.open("w+b") as file:
-                    write_tiff_pages(file, pages)
-            else:
-                (picture,) = pages
-                _save(picture, partial, format_, quality, notes)
-    except FileExistsError:
-        raise FileExistsError(
-            f"{path}: exists already; choose another output or use --force."
-        ) from None
+        # By Python: Pillow's own writing to a file takes no notice when the
+        # disk is full within the last block.
+        with (
+            written_beside(path, replace=force) as partial,
+            partial.open("wb") as file,
+        ):
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
+        if error.errno is None:  # not of the file, but of a page
+            raise
+        if isinstance(error, FileExistsError):
+            raise FileExistsError(
+                f"{path}: exists already; choose another output or use --force."
+            ) from None
         raise OSError(
-            f"{path}: cannot be written: {error.strerror or error}."
+            f"{path}: cannot be written: {error.strerror}."
         ) from error
     return list(dict.fromkeys(notes))
 
 
-def _save(picture, path, format_, quality, notes):
+def _encoded(picture, format_, quality, notes):
+    """The bytes of a file."""
     metadata = picture.metadata
     if picture.alpha is not None and format_ in _WITHOUT_ALPHA:
         raise ValueError(
             f"{format_} has no alpha channel; write a .png instead."
         )
     if format_ == "PNG" and picture.pixels.dtype != np.uint8:
-        picture = _with_depth(picture, np.uint16, notes, "PNG")
-        path.write_bytes(_deep_png(picture))
-        return
+        return _deep_png(_with_depth(picture, np.uint16, notes, "PNG"))
     picture = _with_depth(picture, np.uint8, notes, format_)
     options = {
         key: getattr(metadata, key)
         for key in ("exif", "icc_profile", "xmp", "dpi")
         if getattr(metadata, key)
     }
-    if format_ == "PNG":
+    if format_ in _WITHOUT_METADATA:
+        lost = [
+            k for k in ("exif", "xmp", "icc_profile") if options.pop(k, None)
+        ]
+        if lost:
+            names = ", ".join(lost).replace("_profile", " profile")
+            notes.append(f"{format_} holds no {names}")
+    elif format_ == "PNG":
         options["pnginfo"] = _png_texts(metadata)
         options.pop("xmp", None)
     elif format_ == "JPEG":
@@ -128,17 +149,19 @@ def _save(picture, path, format_, quality, notes):
         _drop_long_segments(options, notes)
     elif format_ == "WEBP" and picture.encoding.lossless and quality is None:
         options |= {"lossless": True, "exact": True}
-    elif format_ in ("WEBP", "HEIF", "AVIF"):
+    else:
         options["quality"] = quality or DEFAULT_QUALITY
-    if format_ in _WITHOUT_METADATA:
-        lost = [k for k in ("exif", "xmp", "icc_profile") if k in options]
-        if lost:
-            names = ", ".join(lost).replace("_profile", " profile")
-            notes.append(f"{format_} holds no {names}")
-        options = {k: v for k, v in options.items() if k == "dpi"}
     image = picture.to_pil()
     image.info = {}  # all is in the options
-    image.save(path, format_, **options)
+    file = io.BytesIO()
+    try:
+        image.save(file, format_, **options)
+    except (OSError, ValueError) as error:  # the size, as a rule
+        raise ValueError(
+            f"{image.width}x{image.height} pixels cannot be written as "
+            f"{format_}: {error}; choose .png or .tif."
+        ) from error
+    return file.getbuffer()
 
 
 def _with_depth(picture, dtype, notes, format_):

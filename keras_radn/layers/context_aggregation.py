@@ -2,6 +2,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+POOL_SIZES = (4, 8, 16, 32)
+
 
 @keras.saving.register_keras_serializable("keras_radn")
 class ContextAggregation(keras.layers.Layer):
@@ -26,7 +28,7 @@ class ContextAggregation(keras.layers.Layer):
 
     def __init__(
         self,
-        pool_sizes: tuple[int, ...] = (4, 8, 16, 32),
+        pool_sizes: tuple[int, ...] = POOL_SIZES,
         filters: int = 1,
         **kwargs,
     ):

@@ -38,7 +38,9 @@ class PadToMultiple(keras.layers.Layer):
                 size = tf.shape(inputs)[axis]
             elif size % self.multiple == 0:
                 continue
-            padded = -(-size // self.multiple) * self.multiple
+            # Of positive numbers: tf2onnx's integer division truncates.
+            count = (size + self.multiple - 1) // self.multiple
+            padded = count * self.multiple
             last = size - 1
             # Reflection is periodic: 0 .. last .. 0 .. last ..
             phase = tf.range(padded) % tf.maximum(2 * last, 1)

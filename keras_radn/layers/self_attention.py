@@ -1,6 +1,12 @@
 import keras
 import tensorflow as tf
-from keras import ops
+
+from keras_radn.ops import library
+from keras_radn.ops.geometry import shape_of
+
+# Similarities of a chunk of positions stay below this number of elements (16 MB
+# in float32), so that they are found in the cache.
+_CHUNK_ELEMENTS = 4 * 1024 * 1024
 
 
 @keras.saving.register_keras_serializable("keras_radn")
@@ -12,7 +18,9 @@ class SelfAttention(keras.layers.Layer):
     `s[j, i] = softmax over i of (B[i] . C[j])` (equation 5) and
     `E[j] = A[j] + sum_i s[j, i] D[i]` (equation 6). There is no gate; the
     kernel of `D` starts at zero, so that the layer starts as the identity.
-    The softmax is computed in float32 at least. Memory grows with `N**2`.
+    The softmax is computed in float32 at least. Time grows with `N**2`, and in
+    training memory, too; else the positions `j` are done in chunks, and memory
+    grows with `N`.
 
     Args:
         reduction: divisor of the channels of `B` and `C`; 8 in the paper.
@@ -52,26 +60,21 @@ class SelfAttention(keras.layers.Layer):
             name=name,
         )
 
-    def residual(self, inputs):
+    def residual(self, inputs, training=None):
         """The enhanced feature-map residual, `sum_i s[j, i] D[i]`.
 
         Args:
             inputs: `(batch, height, width, channels)`.
+            training: whether gradients will be taken.
 
         Returns:
             A tensor of the same shape: what the layer adds to its input.
         """
-        dtype = keras.backend.result_type(self.compute_dtype, "float32")
         b, c, d = (
-            self._positions(conv(inputs))
+            conv(inputs)
             for conv in (self.key_conv, self.query_conv, self.value_conv)
         )
-        similarity = ops.matmul(
-            ops.cast(c, dtype), ops.transpose(ops.cast(b, dtype), (0, 2, 1))
-        )
-        attention = tf.nn.softmax(similarity, axis=-1)
-        residual = ops.matmul(ops.cast(attention, d.dtype), d)
-        return ops.reshape(residual, ops.shape(inputs))
+        return attend(c, b, d, in_chunks=not training)
 
     def attention(self, inputs, position):
         """How a position attends to all of them, `s[j, i]` of equation 5.
@@ -91,17 +94,77 @@ class SelfAttention(keras.layers.Layer):
         similarity = ops.sum(keys * ops.cast(query, dtype), axis=-1)
         return ops.softmax(similarity, axis=(1, 2))
 
-    def _positions(self, features):
-        batch, height, width, _ = ops.shape(features)
-        return ops.reshape(
-            features, (batch, height * width, features.shape[-1])
-        )
-
-    def call(self, inputs):
-        return inputs + self.residual(inputs)
+    def call(self, inputs, training=None):
+        return inputs + self.residual(inputs, training)
 
     def compute_output_shape(self, input_shape):
         return input_shape
 
     def get_config(self):
         return {**super().get_config(), "reduction": self.reduction}
+
+
+def attend(
+    queries: tf.Tensor,
+    keys: tf.Tensor,
+    values: tf.Tensor,
+    in_chunks: bool = True,
+) -> tf.Tensor:
+    """For each position the mean of the values, weighted by similarity.
+
+    `sum over i of softmax over i (keys[i] . queries[j]) * values[i]`.
+
+    Args:
+        queries: `(batch, height, width, depth)`.
+        keys: `(batch, height, width, depth)`.
+        values: `(batch, height, width, channels)`.
+        in_chunks: whether large images are done a chunk of queries at a time.
+            Gradients through chunks take more time and no less memory; XLA,
+            which cannot take them, gets none.
+
+    Returns:
+        A tensor of the shape and dtype of `values`.
+    """
+    batch, height, width, channels = shape_of(values)
+    positions = height * width
+    queries, keys, values = (
+        tf.reshape(x, [batch, positions, x.shape[-1]])
+        for x in (queries, keys, values)
+    )
+    dtype = tf.float64 if values.dtype == tf.float64 else tf.float32
+    keys = tf.cast(keys, dtype)
+
+    def attend_all(queries):
+        similarity = tf.matmul(tf.cast(queries, dtype), keys, transpose_b=True)
+        attention = tf.nn.softmax(similarity, axis=-1)
+        return tf.matmul(tf.cast(attention, values.dtype), values)
+
+    chunk = _at_least_1(_CHUNK_ELEMENTS // _at_least_1(batch * positions))
+    count = _at_least_1(-(-positions // chunk))
+    if (
+        not in_chunks
+        or library.in_xla()
+        or (isinstance(count, int) and count == 1)
+    ):
+        residual = attend_all(queries)
+    else:
+        chunk = -(-positions // count)  # as even as can be
+        queries = tf.pad(
+            queries, [[0, 0], [0, chunk * count - positions], [0, 0]]
+        )
+        depth = queries.shape[-1]
+        queries = tf.reshape(queries, [batch, count, chunk, depth])
+        residual = tf.map_fn(
+            attend_all,
+            tf.transpose(queries, [1, 0, 2, 3]),
+            parallel_iterations=1,
+            fn_output_signature=values.dtype,
+        )
+        residual = tf.transpose(residual, [1, 0, 2, 3])
+        residual = tf.reshape(residual, [batch, count * chunk, channels])
+        residual = residual[:, :positions]
+    return tf.reshape(residual, [batch, height, width, channels])
+
+
+def _at_least_1(number):
+    return max(number, 1) if isinstance(number, int) else tf.maximum(number, 1)

@@ -34,19 +34,58 @@ def load_packaged_weights(model: keras.Model) -> None:
             weights = preset["weights"]
             read_weights(model, _FOLDER / weights["file"], weights["sha256"])
             return
-    available = [n for n, p in model.presets.items() if "weights" in p]
     raise ValueError(
         "pretrained=True needs packaged weights, which exist for "
-        f"{', '.join(available)} only. Received: {model.architecture()}"
+        f"{_available(model)} only. Received: {model.architecture()}"
     )
+
+
+def read_preset(
+    model_class: type[keras.Model], name: str
+) -> tuple[dict, dict[str, np.ndarray]]:
+    """Architecture and packaged weights of a preset, without a model.
+
+    Args:
+        model_class: a class with `presets`.
+        name: of the preset.
+
+    Returns:
+        The arguments of the class (of which some, as `encoder_weights`, are
+        not of its architecture), and arrays by the paths of the variables.
+
+    Raises:
+        ValueError: if there is no such preset, it has no packaged weights, or
+            their file is not the one that was released.
+        FileNotFoundError: if the file is missing from the installation.
+    """
+    preset = model_class.presets.get(name, {})
+    if "weights" not in preset:
+        raise ValueError(
+            "Packaged weights exist for the presets "
+            f"{_available(model_class)} only. Received: {name!r}"
+        )
+    weights = preset["weights"]
+    return (
+        _arguments(model_class, preset["config"]),
+        _read(_FOLDER / weights["file"], weights["sha256"]),
+    )
+
+
+def _available(model):
+    return ", ".join(n for n, p in model.presets.items() if "weights" in p)
 
 
 def _fits(model, config):
-    parameters = inspect.signature(type(model)).parameters
+    arguments = _arguments(type(model), config)
     return all(
-        config.get(name, parameters[name].default) == value
-        for name, value in model.architecture().items()
+        arguments[name] == value for name, value in model.architecture().items()
     )
+
+
+def _arguments(model_class, config):
+    """A configuration with the defaults of what is not in it."""
+    parameters = inspect.signature(model_class).parameters
+    return {name: p.default for name, p in parameters.items()} | config
 
 
 def read_weights(
@@ -64,15 +103,7 @@ def read_weights(
         ValueError: if the SHA-256 differs or the arrays are not those of the
             model.
     """
-    content = Path(path).read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    if sha256 is not None and digest != sha256:
-        raise ValueError(
-            f"{path} is damaged or not the released file: its SHA-256 is "
-            f"{digest}, expected {sha256}. Install the package again."
-        )
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        arrays = dict(archive)
+    arrays = _read(path, sha256)
     variables = {v.path: v for v in model.variables}
     if arrays.keys() != variables.keys() or any(
         arrays[name].shape != tuple(v.shape) for name, v in variables.items()
@@ -83,6 +114,18 @@ def read_weights(
         )
     for name, variable in variables.items():
         variable.assign(arrays[name])
+
+
+def _read(path, sha256):
+    content = Path(path).read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if sha256 is not None and digest != sha256:
+        raise ValueError(
+            f"{path} is damaged or not the released file: its SHA-256 is "
+            f"{digest}, expected {sha256}. Install the package again."
+        )
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        return dict(archive)
 
 
 def write_weights(model: keras.Model, path: str | os.PathLike) -> str:

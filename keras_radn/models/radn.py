@@ -23,8 +23,11 @@ from keras_radn.models.packaged_weights import load_packaged_weights
 from keras_radn.models.presets import RADN_PRESETS
 
 # ImageNet statistics of RGB in [0, 1], as DenseNet-121 was trained.
-_MEAN = (0.485, 0.456, 0.406)
-_VARIANCE = (0.229**2, 0.224**2, 0.225**2)
+MEAN = (0.485, 0.456, 0.406)
+VARIANCE = (0.229**2, 0.224**2, 0.225**2)
+
+# Of all batch norms: that of DenseNet in keras.applications.
+EPSILON = 1.001e-5
 
 DECODER_BLOCKS = ("deformable", "dense", "bottleneck")
 
@@ -119,8 +122,8 @@ class RADN(DeblurringModel):
             16 if stem_pool else 8, dtype=image_dtype(policy), name="pad"
         )(images)
         x = layers.Normalization(
-            mean=_MEAN,
-            variance=_VARIANCE,
+            mean=MEAN,
+            variance=VARIANCE,
             dtype=image_dtype(policy),
             name="normalize",
         )(x)
@@ -235,7 +238,7 @@ def apply_encoder(
     )(x)
     x = BatchNormalization(
         momentum=0.9,
-        epsilon=1.001e-5,
+        epsilon=EPSILON,
         synchronized=synchronized,
         dtype=dtype,
         name="stem_norm",

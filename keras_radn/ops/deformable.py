@@ -1,11 +1,33 @@
 """The public deformable convolution: checks its arguments, then computes."""
 
+import contextlib
+import contextvars
 import math
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
 from keras_radn.ops import gather, library, native
 from keras_radn.ops.geometry import ConvGeometry, standardize_pair
+
+_function = contextvars.ContextVar("keras_radn_function", default=None)
+
+
+@contextlib.contextmanager
+def computed_by(function: Callable[..., tf.Tensor]) -> Iterator[None]:
+    """Within it a function computes all deformable convolutions.
+
+    For exporters to formats that have the operation themselves.
+
+    Args:
+        function: has the arguments of `gather.deformable_conv2d`, which were
+            checked, and its result.
+    """
+    token = _function.set(function)
+    try:
+        yield
+    finally:
+        _function.reset(token)
 
 
 def deformable_conv2d(
@@ -119,9 +141,12 @@ def deformable_conv2d(
         mask = tf.convert_to_tensor(mask)
         _check_rank("mask", mask)
         _check_map("mask", mask, inputs, geometry, samples)
-    chosen = library.choose(implementation)
-    module = native if chosen == "native" else gather
-    outputs = module.deformable_conv2d(
+    compute = _function.get()
+    if compute is None:
+        chosen = library.choose(implementation)
+        module = native if chosen == "native" else gather
+        compute = module.deformable_conv2d
+    outputs = compute(
         inputs, kernel, offset, mask, geometry, groups, offset_groups
     )
     out_size = geometry.output_size(inputs.shape[1:3])

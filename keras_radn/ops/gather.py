@@ -52,11 +52,15 @@ def sampling_points(inputs, offset, geometry, offset_groups):
     dtype = projection.coordinate_dtype(inputs)
     taps = math.prod(geometry.kernel_size)
     batch, out_height, out_width, _ = shape_of(offset)
-    offset = tf.reshape(
-        tf.cast(offset, dtype),
-        [batch, out_height, out_width, offset_groups, taps, 2],
-    )
-    finite = tf.reduce_all(tf.math.is_finite(offset), axis=-1)
+    # By slices of four dimensions: LiteRT's kernels end at five.
+    shifts = [
+        tf.reshape(
+            tf.cast(offset[..., axis::2], dtype),
+            [batch, out_height, out_width, offset_groups, taps],
+        )
+        for axis in range(2)
+    ]
+    finite = tf.math.is_finite(shifts[0]) & tf.math.is_finite(shifts[1])
     limit = tf.cast(_MAX_OFFSET, dtype)
     steps = np.divmod(np.arange(taps, dtype="int32"), geometry.kernel_size[1])
     points = []
@@ -72,7 +76,7 @@ def sampling_points(inputs, offset, geometry, offset_groups):
         grid = tf.reshape(
             grid, [1, out_size, 1, taps] if axis else [out_size, 1, 1, taps]
         )
-        shift = tf.where(finite, offset[..., axis], tf.zeros([], dtype))
+        shift = tf.where(finite, shifts[axis], tf.zeros([], dtype))
         shift = tf.clip_by_value(shift, -limit, limit)
         whole = tf.floor(shift)
         index = grid + tf.cast(whole, tf.int32)
@@ -141,7 +145,7 @@ def _sample_then_project(inputs, kernel, maps, groups, offset_groups):
             return project(inputs, kernel, *maps)
     else:
         chunks = _chunks(out_height, row_elements, tf.maximum)
-    rows = -(-out_height // chunks)
+    rows = (out_height + chunks - 1) // chunks
     tail = [[0, 0], [0, chunks * rows - out_height], [0, 0], [0, 0], [0, 0]]
     chunked = tuple(
         tf.transpose(
@@ -156,8 +160,13 @@ def _sample_then_project(inputs, kernel, maps, groups, offset_groups):
     outputs = tf.map_fn(
         lambda chunk: project(inputs, kernel, *chunk),
         chunked,
+        # As exact as can be: LiteRT allocates by it.
         fn_output_signature=tf.TensorSpec(
-            [inputs.shape[0], None, None, filters], inputs.dtype
+            [
+                size if isinstance(size, int) else None
+                for size in (batch, rows, out_width, filters)
+            ],
+            inputs.dtype,
         ),
         parallel_iterations=1,
     )
@@ -170,7 +179,7 @@ def _sample_then_project(inputs, kernel, maps, groups, offset_groups):
 
 def _chunks(out_height, row_elements, maximum):
     rows = maximum(1, _CHUNK_ELEMENTS // maximum(row_elements, 1))
-    return -(-out_height // rows)
+    return (out_height + rows - 1) // rows
 
 
 def _columns(inputs, points):

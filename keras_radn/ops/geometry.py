@@ -56,7 +56,7 @@ class ConvGeometry:
         for size, extent, stride in zip(
             input_size, self._extents(), self.strides, strict=True
         ):
-            total = (-(-size // stride) - 1) * stride + extent - size
+            total = (size - 1) // stride * stride + extent - size
             smaller = max if isinstance(total, int) else tf.maximum
             pads.append(smaller(total, 0) // 2)
         return pads

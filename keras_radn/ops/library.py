@@ -87,12 +87,9 @@ def choose(implementation: str = "auto") -> str:
         )
     if implementation == "gather":
         return "gather"
-    in_xla = not tf.executing_eagerly() and GraphOrParentsInXlaContext(
-        tf.compat.v1.get_default_graph()
-    )
-    if in_xla and implementation == "auto":
+    if in_xla() and implementation == "auto":
         return "gather"
-    if in_xla:
+    if in_xla():
         raise ValueError(
             "XLA cannot compile the native deformable convolution. Use "
             'implementation="auto" or "gather", or compile the model with '
@@ -106,6 +103,13 @@ def choose(implementation: str = "auto") -> str:
         raise ImportError(message)
     _warn(message)
     return "gather"
+
+
+def in_xla() -> bool:
+    """Whether the graph that is being built is one that XLA compiles."""
+    return not tf.executing_eagerly() and GraphOrParentsInXlaContext(
+        tf.compat.v1.get_default_graph()
+    )
 
 
 @contextlib.contextmanager

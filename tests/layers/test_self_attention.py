@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from keras_radn.layers import SelfAttention
+from keras_radn.layers import self_attention as self_attention_module
 from tests.layers.checks import check_error
 from tests.oracles import self_attention
 
@@ -56,6 +58,31 @@ def test_large_similarities_stay_finite_in_half_precision(rng):
     layer.build(features.shape)
     layer.value_conv.kernel.assign(rng.normal(size=(1, 1, 16, 16)))
     assert np.isfinite(layer(features)).all()
+
+
+@pytest.mark.parametrize("elements", [1, 150, 400])
+def test_chunks_change_nothing(rng, monkeypatch, elements):
+    """Gradients and XLA included; 20 positions in 20, 3 and 1 or 2 chunks."""
+    layer = build(rng)
+    features = tf.constant(rng.normal(size=(2, 4, 5, 16)), "float32")
+
+    def results(function):
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            loss = tf.reduce_sum(function(features) ** 2)
+        return [function(features), tape.gradient(loss, features)]
+
+    # In training there are no chunks.
+    expected = results(lambda x: layer(x, training=True))
+    monkeypatch.setattr(self_attention_module, "_CHUNK_ELEMENTS", elements)
+    unknown = tf.TensorSpec([None, None, None, 16])
+    for function in (
+        layer,
+        tf.function(layer, [unknown]),
+        tf.function(layer, jit_compile=True),
+    ):
+        for a, b in zip(results(function), expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-2)
 
 
 def test_too_few_channels():

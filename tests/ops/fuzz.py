@@ -1,4 +1,4 @@
-"""Draws calls of the deformable convolution, native against gather.
+"""Draws calls of the compiled ops, against TensorFlow's own.
 
     python -m tests.ops.fuzz --cases 2000 [--alone] [--library FOLDER]
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from keras_radn.ops import deformable_conv2d, library
+from keras_radn.ops import deformable_conv2d, fused, library
 
 TOLERANCES = {
     "float64": 1e-12,
@@ -98,6 +98,50 @@ def difference(seed: int, compare: bool = True) -> str | None:
     return None
 
 
+def difference_of_fused(seed: int, compare: bool = True) -> str | None:
+    """The same of the ops for inference; they have no gradients."""
+    rng = np.random.default_rng(seed)
+    dtype = rng.choice(["float32", "bfloat16"])
+    batch = rng.integers(1, 4)
+    height, width = rng.integers(1, rng.choice([2, 9, 70]), 2, endpoint=True)
+
+    def normal(*shape, dtype="float32"):
+        return tf.cast(rng.normal(size=shape), dtype)
+
+    depths = rng.integers(1, 50, rng.integers(1, 6))
+    inputs = [normal(batch, height, width, d, dtype=dtype) for d in depths]
+    sizes = [int(2 * s) for s in rng.integers(1, 9, rng.integers(1, 5))]
+    maps = [normal(batch, -(-height // s), -(-width // s), 1) for s in sizes]
+    crop = rng.integers(1, (height, width), endpoint=True)
+    calls = {
+        "concat_affine_relu": (
+            inputs,
+            normal(depths.sum()),
+            normal(depths.sum()),
+        ),
+        "reconstruct": (
+            inputs[0],
+            maps,
+            sizes,
+            normal(3, 3, depths[0] + len(maps), 3),
+            normal(3),
+            normal(batch, *crop, 3),
+        ),
+    }
+    for name, arguments in calls.items():
+        function = getattr(fused, name)
+        native = tf.cast(function(*arguments, native=True), "float64")
+        if not np.isfinite(native).all():
+            return f"{name} is not finite"
+        if compare:
+            expected = tf.cast(function(*arguments, native=False), "float64")
+            error = np.abs(native - expected).max()
+            scale = max(1, np.abs(expected).max())
+            if error > TOLERANCES[dtype] * scale:
+                return f"{name} differs by {error:.2g} of {scale:.2g}"
+    return None
+
+
 def main() -> int:
     """Runs the cases; 1 if one of them differs."""
     parser = argparse.ArgumentParser()
@@ -110,9 +154,10 @@ def main() -> int:
         library.folder = lambda: options.library
     print(library.load().instruction_set, flush=True)
     for seed in range(options.first, options.first + options.cases):
-        if problem := difference(seed, not options.alone):
-            print(f"case {seed}: {problem}")
-            return 1
+        for check in (difference, difference_of_fused):
+            if problem := check(seed, not options.alone):
+                print(f"case {seed}: {problem}")
+                return 1
     print(f"{options.cases} cases passed")
     return 0
 

@@ -13,6 +13,13 @@ def test_native_equals_gather(part):
         assert problem is None, f"case {seed}: {problem}"
 
 
+@pytest.mark.slow
+def test_fused_equals_tensorflow():
+    for seed in range(300):
+        problem = fuzz.difference_of_fused(seed)
+        assert problem is None, f"case {seed}: {problem}"
+
+
 def test_draws_every_kind_of_case():
     drawn = [fuzz.draw(seed) for seed in range(CASES)]
     shapes = [tensors[0].shape for tensors, _ in drawn]

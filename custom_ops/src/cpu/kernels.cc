@@ -6,6 +6,7 @@
 
 #include <cstring>
 
+#include "cpu/elementwise.h"
 #include "cpu/lanes.h"
 #include "cpu/plan.h"
 
@@ -317,7 +318,9 @@ void Narrow(const C* values, T* outputs, int64_t count) {
                                   CoordinateGradient<T, Wide<T>::Type>, \
                                   Extents<Wide<T>::Type>,               \
                                   MapGradient<T, Wide<T>::Type>,        \
-                                  Narrow<T, Wide<T>::Type>}
+                                  Narrow<T, Wide<T>::Type>,             \
+                                  ConcatAffineRelu<T, Wide<T>::Type>,   \
+                                  Reconstruct<T, Wide<T>::Type>}
 KERNELS(float);
 KERNELS(double);
 KERNELS(Half);

@@ -40,6 +40,44 @@ struct Slots {
   }
 };
 
+// Channels that become a part of a concatenation.
+template <typename T>
+struct Part {
+  const T* data;
+  int64_t channels;
+};
+
+constexpr int kColors = 3;
+
+// A map of averages over windows of `size` pixels: [batch, height, width].
+template <typename C>
+struct ContextMap {
+  const C* pixels;
+  int64_t height, width, size;
+};
+
+// A 3x3 convolution of features and enlarged maps, added to images.
+template <typename T>
+struct Reconstruction {
+  using C = typename Wide<T>::Type;
+  const T* features;  // [batch, height, width, channels]
+  int64_t height, width, channels;
+  const ContextMap<C>* map;
+  int64_t maps;
+  const C* weights;      // [taps, kColors, channels]
+  const C* map_weights;  // [rows of taps, maps, columns of taps, kColors]
+  const C* bias;
+  const C* images;  // [batch, out_height, out_width, kColors]
+  C* outputs;
+  int64_t out_height, out_width;
+
+  // Of the lines in scratch: with zeros at both ends, and room for a vector.
+  int64_t line_stride() const { return width + 2 + 16; }
+  int64_t scratch_bytes() const {
+    return (3 * maps + kColors + 1) * line_stride() * sizeof(C);
+  }
+};
+
 // Every function computes the rows [begin, end) of its output; `mask` may be
 // null. The result of a row does not depend on what else is in the range, so
 // that any division among threads gives the same bits.
@@ -64,6 +102,12 @@ struct Kernels {
                        const C* offset, const C* mask, const Extent* extents,
                        const Band<T>& band, void* scratch);
   void (*narrow)(const C* values, T* outputs, int64_t count);
+  // Of pixels; `outputs` may be the only part.
+  void (*concat_affine_relu)(const Part<T>* parts, int64_t count,
+                             int64_t channels, const C* scale, const C* offset,
+                             T* outputs, int64_t begin, int64_t end);
+  void (*reconstruct)(const Reconstruction<T>&, int64_t begin, int64_t end,
+                      void* scratch);
 };
 
 // Samples that are located at a time: their plan stays in the L1 cache.

@@ -1,0 +1,371 @@
+import asyncio
+import json
+import time
+import zlib
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Path, Request, Response
+from fastapi.exceptions import RequestValidationError
+from google.protobuf import json_format
+from grpc import StatusCode
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from tensorflow_serving.apis import get_model_metadata_pb2
+
+from keras_radn.serving.access_log import AccessLog
+from keras_radn.serving.errors import ServingError, invalid
+from keras_radn.serving.json_tensors import (
+    parse_object,
+    read_inputs,
+    signature_name,
+    write_outputs,
+)
+from keras_radn.serving.metadata import refuse_method, signature_map
+from keras_radn.serving.predictor import Chosen, Predictor, Target
+
+_MAX_VERSION = 2**63 - 1
+# The pieces in which an answer is sent, so that a slow reader stops the sender
+# and not the whole answer is copied into its connection.
+_PIECE = 1 << 18
+
+_Name = Annotated[str, Path(pattern="^[^/:]+$")]
+_Digits = Annotated[str, Path(pattern="^[0-9]+$")]
+
+
+def make_app(
+    predictor: Predictor, ready: Callable[[], dict[str, str]]
+) -> AccessLog:
+    """The REST API.
+
+    Args:
+        predictor: answers the requests.
+        ready: gives what is missing for the server to be ready; empty if
+            nothing is.
+
+    Returns:
+        An ASGI application.
+    """
+    app = FastAPI(
+        title="keras-radn serve",
+        description="TF-Serving's REST API.",
+        docs_url=None,
+        redoc_url=None,
+    )
+    for status, handler in (
+        (ServingError, _on_serving_error),
+        (ClientDisconnect, _on_disconnect),
+        (RequestValidationError, _on_malformed),
+        (HTTPException, _on_http_error),
+        (Exception, _on_bug),
+    ):
+        app.add_exception_handler(status, handler)
+
+    _add_model_routes(app, predictor, "/v1/models/{model}", _latest)
+    _add_model_routes(
+        app, predictor, "/v1/models/{model}/versions/{version}", _by_version
+    )
+    _add_model_routes(
+        app, predictor, "/v1/models/{model}/labels/{label}", _by_label
+    )
+
+    @app.get("/v1/models", include_in_schema=False)
+    async def no_model():
+        raise invalid("Missing model name in request.")
+
+    @app.get("/healthz", summary="Whether the server is alive")
+    async def healthz():
+        return {"status": "ok"}
+
+    @app.get("/readyz", summary="Whether all models are available")
+    async def readyz():
+        missing = ready()
+        if missing:
+            reasons = "; ".join(f"{k}: {v}" for k, v in missing.items())
+            raise ServingError(StatusCode.UNAVAILABLE, reasons)
+        return {"status": "ok"}
+
+    @app.get("/monitoring/prometheus/metrics", summary="Prometheus' metrics")
+    async def metrics():
+        page = predictor.metrics.page()
+        return Response(page, media_type=predictor.metrics.page_type)
+
+    return AccessLog(app, predictor)
+
+
+async def _latest(model: _Name) -> Target:
+    return Target(model)
+
+
+async def _by_version(model: _Name, version: _Digits) -> Target:
+    # By its length first: Python converts no more than 4300 digits.
+    if len(version) > 19 or int(version) > _MAX_VERSION:
+        raise invalid(f"Failed to convert version: {version} to numeric.")
+    return Target(model, version=int(version))
+
+
+async def _by_label(model: _Name, label: _Name) -> Target:
+    return Target(model, label=label)
+
+
+def _add_model_routes(app, predictor, prefix, make_target):
+    """The requests to a model, its version or its label."""
+
+    async def admitted(target: Annotated[Target, Depends(make_target)]):
+        # Before the body is read; until the answer is sent.
+        with predictor.admitted(target) as chosen:
+            yield chosen
+
+    @app.post(
+        prefix + ":predict",
+        summary="Run a signature",
+        openapi_extra=_PREDICT_BODY,
+    )
+    async def predict(
+        request: Request, chosen: Annotated[Chosen, Depends(admitted)]
+    ):
+        return await _predict(predictor, request, chosen)
+
+    @app.post(prefix + ":{method}", include_in_schema=False)
+    async def other(
+        request: Request,
+        method: Annotated[str, Path(pattern="^(classify|regress)$")],
+        chosen: Annotated[Chosen, Depends(admitted)],
+    ):
+        deadline = time.monotonic() + predictor.timeout
+        body = await _read_body(request, predictor.max_body, deadline)
+
+        def compute():
+            name = signature_name(parse_object(body))
+            refuse_method(chosen.servable, method, name)
+
+        await predictor.admission.run(compute, deadline)
+
+    @app.get(prefix, summary="The states of the versions")
+    async def status(target: Annotated[Target, Depends(make_target)]):
+        return _json(
+            predictor.manager.status(target.name, target.version, target.label)
+        )
+
+    @app.get(prefix + "/metadata", summary="The signatures")
+    async def metadata(target: Annotated[Target, Depends(make_target)]):
+        with predictor.manager.using(
+            target.name, target.version, target.label
+        ) as (version, servable):
+            return _metadata(target.name, version, servable)
+
+
+async def _predict(predictor, request, chosen):
+    deadline = time.monotonic() + predictor.timeout
+    compressed = request.headers.get("content-encoding", "identity")
+    if compressed not in ("identity", "gzip"):
+        raise ServingError(
+            StatusCode.INVALID_ARGUMENT,
+            f"The encoding {compressed} is not supported; send gzip or none.",
+            http_status=415,
+        )
+    body = await _read_body(request, predictor.max_body, deadline)
+
+    def compute():
+        text = body
+        if compressed == "gzip":
+            text = _unzip(body, predictor.max_body)
+        fields = parse_object(text)
+        name = signature_name(fields)
+        infos = chosen.servable.signature(name).inputs
+        inputs, row_format = read_inputs(fields, infos)
+        del text, fields
+        outputs = predictor.predict(chosen, name, inputs, deadline)
+        return write_outputs(outputs, row_format)
+
+    content = await _unless_gone(
+        request, predictor.admission.run(compute, deadline)
+    )
+    return _InPieces(content, predictor.timeout)
+
+
+async def _read_body(request, limit, deadline):
+    length = request.headers.get("content-length", "0")
+    if length.isdigit() and int(length) > limit:
+        raise _too_large(limit)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(deadline - time.monotonic()):
+            async for chunk in request.stream():
+                if len(body) + len(chunk) > limit:
+                    raise _too_large(limit)
+                body += chunk
+    except TimeoutError:
+        raise ServingError(
+            StatusCode.DEADLINE_EXCEEDED,
+            "The request's body did not arrive in time.",
+            http_status=408,
+        ) from None
+    return body
+
+
+def _too_large(limit):
+    return ServingError(
+        StatusCode.INVALID_ARGUMENT,
+        f"The request is larger than the server's {limit} bytes; send smaller "
+        "images, or encoded ones (image_bytes), or start the server with a "
+        "larger --max-body-megabytes.",
+        http_status=413,
+    )
+
+
+def _unzip(body, limit):
+    unzip = zlib.decompressobj(wbits=31)
+    try:
+        text = unzip.decompress(body, limit + 1)
+    except zlib.error:
+        raise invalid("The request's body is no gzip.") from None
+    if len(text) > limit:
+        raise _too_large(limit)
+    return text
+
+
+async def _unless_gone(request, computing):
+    """Waits for an answer as long as somebody waits for it."""
+    work = asyncio.ensure_future(computing)
+    gone = asyncio.ensure_future(request.receive())
+    try:
+        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise ClientDisconnect
+        return work.result()
+    finally:
+        work.cancel()
+        gone.cancel()
+
+
+class _InPieces(Response):
+    media_type = "application/json"
+
+    def __init__(self, content, timeout):
+        super().__init__(content)
+        self._timeout = timeout
+
+    async def __call__(self, scope, receive, send):
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._send(send)
+        except TimeoutError:  # the connection is closed, then
+            scope["serving_code"] = "CANCELLED"
+            scope["serving_error"] = "The client reads too slowly."
+
+    async def _send(self, send):
+        await send(
+            {
+                "type": "http.response.start",
+                "status": self.status_code,
+                "headers": self.raw_headers,
+            }
+        )
+        view = memoryview(self.body)
+        for start in range(0, len(view), _PIECE):
+            end = start + _PIECE
+            await send(
+                {
+                    "type": "http.response.body",
+                    "body": bytes(view[start:end]),
+                    "more_body": end < len(view),
+                }
+            )
+
+
+def _json(message):
+    text = json_format.MessageToJson(
+        message, always_print_fields_with_no_presence=True
+    )
+    return Response(text, media_type="application/json")
+
+
+def _metadata(name, version, servable):
+    response = get_model_metadata_pb2.GetModelMetadataResponse()
+    response.model_spec.name = name
+    response.model_spec.version.value = version
+
+    def as_dict(message):
+        return json_format.MessageToDict(
+            message,
+            preserving_proto_field_name=True,
+            always_print_fields_with_no_presence=True,
+        )
+
+    text = json.dumps(
+        {
+            "model_spec": as_dict(response.model_spec),
+            "metadata": {"signature_def": as_dict(signature_map(servable))},
+        },
+        indent=1,
+    )
+    return Response(text, media_type="application/json")
+
+
+def _error(status, message, request, code, retry_after=None):
+    # For the access log.
+    request.scope["serving_code"] = code
+    request.scope["serving_error"] = message
+    headers = {}
+    if retry_after is not None:
+        headers["Retry-After"] = str(retry_after)
+    return Response(
+        json.dumps({"error": message}),
+        status,
+        headers,
+        media_type="application/json",
+    )
+
+
+def _on_serving_error(request, error):
+    return _error(
+        error.http_status,
+        error.message,
+        request,
+        error.code.name,
+        error.retry_after,
+    )
+
+
+def _on_disconnect(request, error):
+    return _error(499, "The client is gone.", request, "CANCELLED")
+
+
+def _on_malformed(request, error):
+    message = f"Malformed request: {request.method} {request.url.path}"
+    return _error(400, message, request, "INVALID_ARGUMENT")
+
+
+def _on_http_error(request, error):
+    if request.url.path.startswith("/v1/"):
+        return _on_malformed(request, error)
+    return _error(error.status_code, error.detail, request, "NOT_FOUND")
+
+
+def _on_bug(request, error):
+    message = f"Internal error: {type(error).__name__}"
+    return _error(500, message, request, "INTERNAL")
+
+
+_PREDICT_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "signature_name": {"type": "string"},
+                        "instances": {"type": "array", "minItems": 1},
+                        "inputs": {},
+                    },
+                    "oneOf": [
+                        {"required": ["instances"]},
+                        {"required": ["inputs"]},
+                    ],
+                }
+            }
+        },
+    }
+}

@@ -1,0 +1,262 @@
+import asyncio
+import contextlib
+import dataclasses
+import ipaddress
+import logging
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+
+import uvicorn
+from grpc_health.v1 import health_pb2
+from PIL import Image
+from tensorflow_serving.apis import get_model_status_pb2
+
+from keras_radn.serving.admission import MAX_RETRY_AFTER, Admission
+from keras_radn.serving.errors import ServingError
+from keras_radn.serving.metrics import Metrics
+from keras_radn.serving.model_config import ModelServerConfig
+from keras_radn.serving.model_manager import ModelManager
+from keras_radn.serving.predictor import Predictor
+from keras_radn.serving.rest import make_app
+from keras_radn.serving.rpc import make_grpc_server
+
+_logger = logging.getLogger("keras_radn.serving")
+_State = get_model_status_pb2.ModelVersionStatus.State
+# What is left for health checks and refusals when all places are taken.
+_MAX_CONNECTIONS = 512
+# Longer than any Retry-After: who comes back in time must not meet a connection
+# that is being closed.
+_KEEP_ALIVE_SECONDS = MAX_RETRY_AFTER + 15
+
+
+@dataclasses.dataclass(frozen=True)
+class ServerOptions:
+    """How a server is run.
+
+    Args:
+        host: address to listen on.
+        rest_port: port of the REST API; 0 takes a free one.
+        grpc_port: port of the gRPC API; 0 takes a free one.
+        workers: requests that are computed at a time.
+        queue_length: requests that may wait; more are turned away.
+        timeout: seconds that a request may take.
+        max_body: bytes of the largest request.
+        max_pixels: pixels of all images of a request together.
+        poll_seconds: time between two looks for new versions.
+        drain_seconds: how long requests may take after a signal to stop.
+    """
+
+    host: str = "127.0.0.1"
+    rest_port: int = 8501
+    grpc_port: int = 8500
+    workers: int = 1
+    queue_length: int = 16
+    timeout: float = 30
+    max_body: int = 32_000_000
+    max_pixels: int = 6_000_000
+    poll_seconds: float = 1
+    drain_seconds: float = 30
+
+
+def serve(
+    config: ModelServerConfig,
+    options: ServerOptions,
+    read_config: Callable[[], ModelServerConfig] | None = None,
+) -> None:
+    """Serves models until SIGTERM or SIGINT; prints where.
+
+    At the signal the server accepts no more and answers what it has accepted.
+    A second signal ends it at once.
+
+    Args:
+        config: the models.
+        options: how.
+        read_config: see `ModelManager`.
+
+    Raises:
+        ValueError: a model has no version that can be loaded.
+        OSError: a port is taken.
+    """
+    with _logging_to_stderr(), _unlimited_pixels():
+        manager = ModelManager(config, read_config)
+        try:
+            for name, reason in manager.unavailable().items():
+                raise ValueError(f"{name}: {reason}")
+            asyncio.run(_Server(manager, options).run())
+        finally:
+            manager.close()
+
+
+@contextlib.contextmanager
+def _unlimited_pixels():
+    """Switches Pillow's own limit off: pixels are counted here."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+class _Server:
+    def __init__(self, manager, options):
+        self._manager = manager
+        self._options = options
+        self._stopping = threading.Event()
+
+    async def run(self):
+        options = self._options
+        admission = Admission(options.workers, options.queue_length)
+        metrics = Metrics(lambda: admission.taken, self._states)
+        predictor = Predictor(
+            self._manager,
+            admission,
+            metrics,
+            options.timeout,
+            options.max_body,
+            options.max_pixels,
+        )
+        with _bind(options.host, options.rest_port) as listener:
+            rest = _Uvicorn(
+                uvicorn.Config(
+                    make_app(predictor, self._missing),
+                    log_config=None,
+                    access_log=False,
+                    lifespan="off",
+                    server_header=False,
+                    limit_concurrency=_MAX_CONNECTIONS,
+                    timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+                    timeout_graceful_shutdown=options.drain_seconds,
+                )
+            )
+            rpc, health = make_grpc_server(
+                predictor, allow_reload=_is_loopback(options.host)
+            )
+            port = _add_port(rpc, options.host, options.grpc_port)
+            await rpc.start()
+            await health.set("", health_pb2.HealthCheckResponse.SERVING)
+            stop = asyncio.Event()
+            self._on_signals(stop)
+            polling = threading.Thread(target=self._poll, name="poll")
+            polling.start()
+            serving = asyncio.create_task(rest.serve([listener]))
+            stopped = asyncio.create_task(stop.wait())
+            try:
+                rest_port = listener.getsockname()[1]
+                print(f"REST: http://{_address(options.host, rest_port)}")
+                print(f"gRPC: {_address(options.host, port)}", flush=True)
+                await asyncio.wait(
+                    {serving, stopped}, return_when=asyncio.FIRST_COMPLETED
+                )
+            finally:
+                self._stopping.set()
+                rest.should_exit = True
+                await health.enter_graceful_shutdown()
+                await asyncio.gather(serving, rpc.stop(options.drain_seconds))
+                stopped.cancel()
+                admission.close()
+                polling.join()
+        _logger.info("Stopped")
+
+    def _on_signals(self, stop):
+        loop = asyncio.get_running_loop()
+        numbers = (signal.SIGTERM, signal.SIGINT)
+
+        def handle():
+            _logger.info("Stopping")
+            stop.set()
+            for number in numbers:  # the next one acts as usual
+                loop.remove_signal_handler(number)
+
+        for number in numbers:
+            loop.add_signal_handler(number, handle)
+
+    def _poll(self):
+        while not self._stopping.wait(self._options.poll_seconds):
+            try:
+                self._manager.poll()
+            except Exception:  # the next poll may go better
+                _logger.exception("Polling failed")
+
+    def _missing(self):
+        if self._stopping.is_set():
+            return {"server": "is stopping"}
+        return self._manager.unavailable()
+
+    def _states(self):
+        for name in self._manager.names():
+            with contextlib.suppress(ServingError):  # without a version
+                status = self._manager.status(name)
+                for version in status.model_version_status:
+                    yield name, version.version, _State.Name(version.state)
+
+
+class _Uvicorn(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self):
+        """They end both servers together, with the exit status 0."""
+        yield
+
+
+def _bind(host, port):
+    try:
+        *kind, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        # Not create_server: only if a socket's protocol is given does asyncio
+        # turn off Nagle's algorithm, which costs 40 ms a request.
+        listener = socket.socket(*kind)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(_MAX_CONNECTIONS)
+        except OSError:
+            listener.close()
+            raise
+        return listener
+    except OSError as error:
+        raise OSError(
+            f"{host}:{port}: the REST port cannot be opened: {error.strerror}."
+        ) from error
+
+
+def _add_port(server, host, port):
+    try:
+        return server.add_insecure_port(_address(host, port))
+    except RuntimeError as error:
+        raise OSError(
+            f"{host}:{port}: the gRPC port cannot be opened; is it in use?"
+        ) from error
+
+
+def _address(host, port):
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _is_loopback(host):
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@contextlib.contextmanager
+def _logging_to_stderr():
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    )
+    levels = {"keras_radn.serving": logging.INFO, "uvicorn": logging.ERROR}
+    for name, level in levels.items():
+        logger = logging.getLogger(name)
+        logger.addHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        for name in levels:
+            logging.getLogger(name).removeHandler(handler)

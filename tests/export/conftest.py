@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+
+from keras_radn import RADN
+from keras_radn.datasets.blur_synthesis import blur_scene
+from tests.conftest import TINY_RADN, randomize
+
+SMALLEST = {**TINY_RADN, "encoder_units": (1, 1, 1), "deform_units": 1}
+
+
+def build(**kwargs):
+    """A network that changes pictures, by weights as small as trained ones."""
+    model = RADN(**{**SMALLEST, **kwargs})
+    randomize(model, 0.02)
+    # Statistics that are not those of a new layer, and let no layer die.
+    random = np.random.default_rng(5)
+    for variable in model.non_trainable_variables:
+        if variable.path.endswith("moving_mean"):
+            variable.assign(random.normal(0, 0.3, variable.shape))
+        elif variable.path.endswith("moving_variance"):
+            variable.assign(random.uniform(0.5, 1.5, variable.shape))
+    return model
+
+
+@pytest.fixture(scope="session")
+def network():
+    return build()
+
+
+@pytest.fixture(scope="session")
+def blurred(photo):
+    """A photograph with a made-up blur, uint8 (112, 144, 3)."""
+    scene = photo[60:172, 150:294]
+    return blur_scene(np.random.default_rng(0), np.ascontiguousarray(scene))[0]
+
+
+def pictures(image, *shape):
+    """A batch of crops, float32 in [0, 1]."""
+    batch, height, width = shape
+    crops = [image[i : i + height, i : i + width] for i in range(batch)]
+    return np.stack(crops).astype("float32") / 255
+
+
+def expected(model, images):
+    """What is exported: the model's answer as a picture."""
+    return np.clip(model(images, training=False), 0, 1)

@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+
+from keras_radn import RADN, inference_model
+from keras_radn.inference import benchmark, tiling
+from keras_radn.models.cost import count_macs
+from tests.conftest import TINY_RADN
+
+
+@pytest.fixture
+def tiny_presets(monkeypatch):
+    """The preset `radn_final` as a tiny network."""
+    config = {"config": TINY_RADN, "description": ""}
+    monkeypatch.setattr(RADN, "presets", {"radn_final": config})
+
+
+@pytest.mark.slow
+def test_measures(tiny_presets):
+    measured = benchmark.measure_here(
+        "radn_final", 64, 48, repetitions=1, convolutions=True
+    )
+    model = RADN(**TINY_RADN)
+    assert measured.parameters == model.count_params()
+    assert measured.gmacs * 1e9 == count_macs(model, 48, 64)
+    assert measured.tiles == 1
+    assert min(measured.seconds, measured.convolutions) > 0
+    assert measured.overhead == measured.seconds / measured.convolutions
+    assert measured.ratio == measured.seconds / measured.calibration
+    assert measured.peak_megabytes > -1  # the kernel's counts are not exact
+
+
+@pytest.mark.slow
+def test_large_images_are_done_in_tiles(tiny_presets, monkeypatch):
+    monkeypatch.setattr(tiling, "affordable_pixels", lambda stride: 300 * 300)
+    measured = benchmark.measure_here("radn_final", 640, 320, repetitions=1)
+    assert measured.tiles > 1
+    assert measured.gmacs * 1e9 > count_macs(RADN(**TINY_RADN), 320, 640)
+    with pytest.raises(ValueError, match="without tiles"):
+        benchmark.measure_here("radn_final", 640, 320, convolutions=True)
+
+
+def test_unknown_preset():
+    with pytest.raises(ValueError, match="'radn9'"):
+        benchmark.measure_here("radn9", 64, 48)
+
+
+def test_products_are_those_of_the_network():
+    """Their cost is the MACs, but for what the count leaves out."""
+    model = RADN(**TINY_RADN)
+    products = benchmark.products_of(inference_model(model).graph(64, 48))
+    gigaflop = sum(map(benchmark.gigaflop, products))
+    # Padding and the last convolution, which is not among them here.
+    np.testing.assert_allclose(
+        gigaflop, 2e-9 * count_macs(model, 48, 64), rtol=0.2
+    )

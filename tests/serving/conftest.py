@@ -1,0 +1,40 @@
+import os
+from typing import NamedTuple
+
+import pytest
+
+from tests.serving.running_server import running_server
+from tests.serving.small_model import write_models
+
+
+class Endpoint(NamedTuple):
+    url: str
+    grpc: str
+
+
+@pytest.fixture(scope="session")
+def small_config(tmp_path_factory):
+    """TF-Serving's configuration file of the small model."""
+    return write_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def endpoint(request, tmp_path_factory):
+    """Where a server of the small model listens: ours or, to compare, another.
+
+    For TF-Serving's own, write the model with `tests.serving.small_model`, run
+
+        tensorflow_model_server --rest_api_port=8501 --port=8500 \\
+            --model_config_file=FOLDER/models.config \\
+            --allow_version_labels_for_unavailable_models
+
+    and set KERAS_RADN_SERVING_URL=http://127.0.0.1:8501 and
+    KERAS_RADN_SERVING_GRPC=127.0.0.1:8500.
+    """
+    if url := os.environ.get("KERAS_RADN_SERVING_URL"):
+        yield Endpoint(url, os.environ["KERAS_RADN_SERVING_GRPC"])
+        return
+    config = request.getfixturevalue("small_config")
+    folder = tmp_path_factory.mktemp("server")
+    with running_server(folder, "--model-config-file", config) as server:
+        yield Endpoint(server.url, server.grpc)

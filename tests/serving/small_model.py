@@ -1,0 +1,118 @@
+"""SavedModels that cost nothing, for what the server does around them.
+
+`python -m tests.serving.small_model FOLDER` writes what the conformance tests
+need, so that another server can be tested: see `endpoint`.
+"""
+
+import sys
+from pathlib import Path
+
+import tensorflow as tf
+
+
+def _input(dtype, *shape, name):
+    return tf.TensorSpec([None, *shape], dtype, name=name)
+
+
+class SmallModel(tf.Module):
+    """Signatures like those of a network, and some for the protocol."""
+
+    def __init__(self, factor):
+        self.factor = tf.Variable(float(factor))
+
+    @tf.function(
+        input_signature=[_input(tf.float32, None, None, 3, name="images")]
+    )
+    def serving_default(self, images):
+        return {"deblurred": images * self.factor}
+
+    @tf.function(input_signature=[_input(tf.string, name="image_bytes")])
+    def image_bytes(self, image_bytes):
+        def invert(data):
+            image = tf.io.decode_image(data, 3, expand_animations=False)
+            return tf.io.encode_png(255 - image)
+
+        return {
+            "deblurred_bytes": tf.map_fn(
+                invert, image_bytes, fn_output_signature=tf.string
+            )
+        }
+
+    @tf.function(
+        input_signature=[
+            _input(tf.string, name="tag"),
+            _input(tf.int64, None, name="signal"),
+            _input(tf.float32, 2, name="sensor"),
+        ]
+    )
+    def named(self, tag, signal, sensor):
+        return {
+            "tag": tag,
+            "total": tf.reduce_sum(signal, axis=1),
+            "sensor": sensor / 2,
+        }
+
+    @tf.function(
+        input_signature=[
+            _input(tf.uint8, name="small"),
+            _input(tf.bool, name="flag"),
+            _input(tf.float64, name="exact"),
+        ]
+    )
+    def dtypes(self, small, flag, exact):
+        return {
+            "small": small,
+            "flag": flag,
+            "exact": exact,
+            "half": tf.cast(exact, tf.float16),
+        }
+
+    @tf.function(input_signature=[_input(tf.float32, name="x")])
+    def ragged(self, x):
+        return {"x": x, "first": x[:1]}
+
+    @tf.function(input_signature=[_input(tf.float32, name="seconds")])
+    def busy(self, seconds):
+        """Takes as many seconds as the first element says."""
+        end = tf.timestamp() + tf.cast(seconds[0], tf.float64)
+        (count,) = tf.while_loop(
+            lambda _: tf.timestamp() < end, lambda n: (n + 1,), (0,)
+        )
+        with tf.control_dependencies([count]):
+            return {"seconds": tf.identity(seconds)}
+
+
+def write_version(base, version, factor):
+    model = SmallModel(factor)
+    path = Path(base) / str(version)
+    names = ("image_bytes", "named", "dtypes", "ragged", "busy")
+    signatures = {name: getattr(model, name) for name in names}
+    signatures["serving_default"] = model.serving_default
+    tf.saved_model.save(model, str(path), signatures=signatures)
+    return path
+
+
+def write_models(folder):
+    """Two versions of the model "small", with labels; the configuration."""
+    base = Path(folder).absolute() / "small"
+    write_version(base, 1, 0.5)
+    write_version(base, 2, 2)
+    config = base.parent / "models.config"
+    config.write_text(
+        f"""model_config_list {{
+  config {{
+    name: "small"
+    base_path: "{base}"
+    model_platform: "tensorflow"
+    model_version_policy {{ specific {{ versions: 1 versions: 2 }} }}
+    version_labels {{ key: "stable" value: 1 }}
+    version_labels {{ key: "canary" value: 2 }}
+  }}
+}}
+"""
+    )
+    return config
+
+
+if __name__ == "__main__":
+    print(write_models(sys.argv[1]))

@@ -1,0 +1,174 @@
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from grpc import StatusCode
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def channel(endpoint):
+    with grpc.insecure_channel(endpoint.grpc) as channel:
+        yield channel
+
+
+@pytest.fixture(scope="module")
+def predict(channel):
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+    def predict(inputs, signature="", outputs=(), **spec):
+        request = predict_pb2.PredictRequest(output_filter=outputs)
+        fill_spec(request.model_spec, signature_name=signature, **spec)
+        for name, value in inputs.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+        return stub.Predict(request, timeout=10)
+
+    return predict
+
+
+def fill_spec(message, name="small", version=None, label=None, **more):
+    message.name = name
+    if version is not None:
+        message.version.value = version
+    if label is not None:
+        message.version_label = label
+    for key, value in more.items():
+        setattr(message, key, value)
+
+
+IMAGES = np.array([[[[1, 2, 3]]]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("spec", "version", "factor"),
+    [({}, 2, 2), ({"version": 1}, 1, 0.5), ({"label": "stable"}, 1, 0.5)],
+)
+def test_predict(predict, spec, version, factor):
+    response = predict({"images": IMAGES}, **spec)
+    assert response.model_spec.name == "small"
+    assert response.model_spec.version.value == version
+    assert response.model_spec.signature_name == "serving_default"
+    # Where TF-Serving's clients look.
+    assert list(response.outputs["deblurred"].float_val) == [
+        factor * value for value in (1, 2, 3)
+    ]
+    deblurred = tf.make_ndarray(response.outputs["deblurred"])
+    assert deblurred.dtype == np.float32
+    np.testing.assert_array_equal(deblurred, IMAGES * factor)
+
+
+def test_output_filter(predict):
+    inputs = {
+        "tag": [b"a"],
+        "signal": np.array([[1, 2]], np.int64),
+        "sensor": np.array([[1, 2]], np.float32),
+    }
+    response = predict(inputs, "named", ["total"])
+    assert list(response.outputs) == ["total"]
+    assert tf.make_ndarray(response.outputs["total"]) == [3]
+
+
+def test_dtypes(predict):
+    values = {
+        "small": np.array([0, 255], np.uint8),
+        "flag": np.array([True, False]),
+        "exact": np.array([0.1, np.nan]),
+    }
+    outputs = predict(values, "dtypes").outputs
+    values["half"] = values["exact"].astype(np.float16)
+    for name, value in values.items():
+        received = tf.make_ndarray(outputs[name])
+        assert received.dtype == value.dtype
+        np.testing.assert_array_equal(received, value)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "code", "words"),
+    [
+        (
+            {"inputs": {"images": IMAGES}, "name": "half"},
+            StatusCode.NOT_FOUND,
+            "Servable not found for request: Latest(half)",
+        ),
+        (
+            {"inputs": {"images": IMAGES}, "label": "none"},
+            StatusCode.INVALID_ARGUMENT,
+            "Unrecognized servable version label: none",
+        ),
+        (
+            {"inputs": {}},
+            StatusCode.INVALID_ARGUMENT,
+            "Missing but required: {images}.",
+        ),
+        (
+            {"inputs": {"pictures": IMAGES}},
+            StatusCode.INVALID_ARGUMENT,
+            "input tensor alias not found in signature: pictures.",
+        ),
+        (
+            {"inputs": {"images": IMAGES.astype(np.float64)}},
+            StatusCode.INVALID_ARGUMENT,
+            "float",
+        ),
+        (
+            {"inputs": {"images": IMAGES}, "outputs": ["sharp"]},
+            StatusCode.INVALID_ARGUMENT,
+            "output tensor alias not found in signature: sharp",
+        ),
+        (
+            {"inputs": {"image_bytes": [b"no image"]}}
+            | {"signature": "image_bytes"},
+            StatusCode.INVALID_ARGUMENT,
+            "",
+        ),
+    ],
+)
+def test_errors(predict, kwargs, code, words):
+    with pytest.raises(grpc.RpcError, match=code.name) as caught:
+        predict(**kwargs)
+    assert caught.value.code() == code
+    assert words in caught.value.details()
+
+
+def test_metadata(channel):
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    request = get_model_metadata_pb2.GetModelMetadataRequest(
+        metadata_field=["signature_def"]
+    )
+    fill_spec(request.model_spec)
+    response = stub.GetModelMetadata(request, timeout=10)
+    assert response.model_spec.version.value == 2
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    assert response.metadata["signature_def"].Unpack(signatures)
+    assert "images" in signatures.signature_def["serving_default"].inputs
+    request.metadata_field[:] = ["weights"]
+    with pytest.raises(grpc.RpcError, match="INVALID_ARGUMENT"):
+        stub.GetModelMetadata(request, timeout=10)
+
+
+def test_status(channel):
+    stub = model_service_pb2_grpc.ModelServiceStub(channel)
+    request = get_model_status_pb2.GetModelStatusRequest()
+    fill_spec(request.model_spec, version=1)
+    (status,) = stub.GetModelStatus(request, timeout=10).model_version_status
+    assert (status.version, status.state) == (1, status.AVAILABLE)
+    fill_spec(request.model_spec, version=9)
+    with pytest.raises(grpc.RpcError, match="NOT_FOUND"):
+        stub.GetModelStatus(request, timeout=10)
+
+
+def test_signatures_of_another_kind(channel):
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    request = classification_pb2.ClassificationRequest()
+    fill_spec(request.model_spec)
+    with pytest.raises(grpc.RpcError, match="INVALID_ARGUMENT"):
+        stub.Classify(request, timeout=10)

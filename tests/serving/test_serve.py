@@ -1,0 +1,496 @@
+"""The life of a server: start, reload, overload, stop."""
+
+import concurrent.futures
+import gzip
+import http.client
+import json
+import shutil
+import signal
+import socket
+import threading
+import time
+
+import grpc
+import numpy as np
+import pytest
+import requests
+import tensorflow as tf
+from google.protobuf import text_format
+from grpc import StatusCode
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tensorflow_serving.apis import (
+    model_management_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from keras_radn.cli.main import main
+from keras_radn.serving import read_config
+from tests.serving.running_server import running_server, wait_until
+from tests.serving.small_model import write_version
+
+ROW = {"instances": [[[[1, 2, 3]]]]}
+PREDICT = "/v1/models/small:predict"
+
+
+def busy(seconds):
+    return {"signature_name": "busy", "instances": [seconds]}
+
+
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory, small_config):
+    """A server with room for two requests, small ones."""
+    with running_server(
+        tmp_path_factory.mktemp("limited"),
+        *("--model-config-file", small_config),
+        *("--queue-length", 1),
+        *("--timeout", 2),
+        *("--max-body-megabytes", 0.1),
+        *("--max-megapixels", 0.005),
+    ) as server:
+        yield server
+
+
+@pytest.fixture
+def base(tmp_path, small_config):
+    """A folder of its own with version 1 of the model."""
+    base = tmp_path / "small"
+    shutil.copytree(small_config.parent / "small" / "1", base / "1")
+    return base
+
+
+def test_a_conversation(endpoint):
+    """Of both protocols; what `test_rest` and `test_grpc` do at length."""
+    url = endpoint.url + PREDICT
+    answer = requests.post(url, json=ROW, timeout=10)
+    assert answer.json() == {"predictions": [[[[2.0, 4.0, 6.0]]]]}
+    answer = requests.post(url, data=b"{", timeout=10)
+    assert answer.status_code == 400
+    assert "JSON Parse error" in answer.json()["error"]
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "small"
+    request.inputs["images"].CopyFrom(
+        tf.make_tensor_proto(np.ones((1, 1, 1, 3), np.float32))
+    )
+    with grpc.insecure_channel(endpoint.grpc) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        outputs = stub.Predict(request, timeout=10).outputs
+    assert tf.make_ndarray(outputs["deblurred"]).tolist() == [[[[2, 2, 2]]]]
+
+
+@pytest.mark.slow
+def test_health_and_metrics(limited):
+    assert limited.get("/healthz").status_code == 200
+    assert limited.get("/readyz").status_code == 200
+    description = limited.get("/openapi.json").json()
+    assert "/v1/models/{model}:predict" in description["paths"]
+    with grpc.insecure_channel(limited.grpc) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=5)
+    assert answer.status == answer.SERVING
+    name = ":tensorflow:serving:request_count"
+    key = name + '{model_name="small",status="OK"}'
+    before = limited.metric(name).get(key, 0)
+    assert limited.post("small:predict", json=ROW).ok
+    limited.post("made_up:predict", json=ROW)
+    counts = limited.metric(name)
+    assert counts[key] == before + 1
+    # Names that nobody configured do not become time series.
+    assert counts[name + '{model_name="",status="NOT_FOUND"}'] >= 1
+    assert not any("made_up" in label for label in counts)
+
+
+@pytest.mark.slow
+def test_access_log(limited):
+    limited.post("small/versions/1:predict", json=ROW)
+    limited.get("/v1/models/half")
+    lines = [
+        json.loads(line[line.index("{") :])
+        for line in limited.log.read_text().splitlines()
+        if "{" in line
+    ]
+    *_, predicted, failed = lines
+    assert predicted["request"] == "POST /v1/models/small/versions/1:predict"
+    assert predicted["status"] == 200
+    assert predicted["bytes_in"] == len(json.dumps(ROW))
+    assert predicted["ms"] > 0
+    assert (failed["status"], "half" in failed["error"]) == (404, True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("announced", [True, False])
+def test_body_limit(limited, announced):
+    body = b" " * 200_000
+    data = body if announced else iter([body[:100_000], body[100_000:]])
+    answer = limited.post("small:predict", data=data)
+    assert answer.status_code == 413
+    assert "--max-body-megabytes" in answer.json()["error"]
+
+
+@pytest.mark.slow
+def test_gzip(limited):
+    def post(body):
+        headers = {"Content-Encoding": "gzip"}
+        return limited.post("small:predict", data=body, headers=headers)
+
+    assert post(gzip.compress(json.dumps(ROW).encode())).json() == {
+        "predictions": [[[[2.0, 4.0, 6.0]]]]
+    }
+    assert post(gzip.compress(b" " * 10_000_000)).status_code == 413
+    assert post(b"no gzip").status_code == 400
+
+
+@pytest.mark.slow
+def test_pixel_limit(limited):
+    images = np.zeros((1, 71, 71, 3), int).tolist()
+    answer = limited.post("small:predict", json={"instances": images})
+    assert answer.status_code == 413
+    assert "5041 pixels" in answer.json()["error"]
+    # A file's header tells, before anything is decoded.
+    picture = tf.io.encode_png(np.zeros((200, 200, 3), np.uint8)).numpy()
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "small"
+    request.model_spec.signature_name = "image_bytes"
+    request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto([picture]))
+    with grpc.insecure_channel(limited.grpc) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        with pytest.raises(grpc.RpcError, match="40000 pixels") as caught:
+            stub.Predict(request, timeout=10)
+    assert caught.value.code() == StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.slow
+def test_overload_is_shed(limited):
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        answers = list(
+            pool.map(
+                lambda _: limited.post("small:predict", json=busy(0.5)),
+                range(12),
+            )
+        )
+    codes = sorted(answer.status_code for answer in answers)
+    assert set(codes) == {200, 503}
+    assert codes.count(200) >= 2
+    shed = next(answer for answer in answers if answer.status_code == 503)
+    assert int(shed.headers["Retry-After"]) >= 1
+    assert "try again later" in shed.json()["error"]
+    assert limited.post("small:predict", json=ROW).ok
+
+
+@pytest.mark.slow
+def test_overload_is_shed_by_grpc(limited):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "small"
+    request.model_spec.signature_name = "busy"
+    request.inputs["seconds"].CopyFrom(
+        tf.make_tensor_proto(np.array([0.3], np.float32))
+    )
+    with grpc.insecure_channel(limited.grpc) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        calls = [stub.Predict.future(request, timeout=10) for _ in range(30)]
+        codes = [call.code() for call in calls]
+    assert codes.count(StatusCode.OK) >= 2
+    # The second of those that it does not even look at.
+    assert set(codes) - {StatusCode.OK} <= {
+        StatusCode.UNAVAILABLE,
+        StatusCode.RESOURCE_EXHAUSTED,
+    }
+    assert len(set(codes)) > 1
+
+
+@pytest.mark.slow
+def test_requests_that_take_too_long(limited):
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        running = pool.submit(limited.post, "small:predict", json=busy(30))
+        time.sleep(0.2)
+        # Behind it, and as old.
+        waiting = pool.submit(limited.post, "small:predict", json=ROW)
+        answers = [running.result(), waiting.result()]
+    assert answers[0].status_code == 504
+    # Its computation ended, too.
+    assert answers[1].status_code in (200, 504)
+    wait_until(lambda: limited.post("small:predict", json=ROW).ok, 5)
+
+
+@pytest.mark.slow
+def test_body_that_does_not_arrive(limited):
+    connection = http.client.HTTPConnection(limited.url[7:], timeout=10)
+    connection.putrequest("POST", PREDICT)
+    connection.putheader("Content-Length", "100")
+    connection.endheaders(b"{")
+    answer = connection.getresponse()
+    assert answer.status == 408
+    connection.close()
+
+
+@pytest.mark.slow
+def test_clients_that_leave_free_their_place(limited):
+    body = json.dumps(busy(1)).encode()
+    head = f"POST {PREDICT} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}"
+    for _ in range(2):
+        with socket.create_connection(
+            limited.url[7:].split(":"), timeout=5
+        ) as client:
+            client.sendall(f"{head}\r\n\r\n".encode() + body)
+    name = "keras_radn_serving_requests_in_progress"
+    wait_until(lambda: limited.metric(name) == {name: 0})
+    assert limited.post("small:predict", json=ROW).ok
+
+
+@pytest.mark.slow
+def test_burst_does_not_grow_memory(tmp_path, small_config):
+    """A thousand requests of a megabyte at a server of four places."""
+    with running_server(
+        tmp_path, "--model-config-file", small_config, "--queue-length", 3
+    ) as server:
+        body = json.dumps(busy(0.05)).ljust(1_000_000).encode()
+
+        def post(_):
+            return server.post("small:predict", data=body).status_code
+
+        def burst():
+            with concurrent.futures.ThreadPoolExecutor(50) as pool:
+                return list(pool.map(post, range(500)))
+
+        burst()
+        before = server.memory()
+        codes = burst()
+        grown = server.memory() - before
+    assert set(codes) == {200, 503}
+    assert codes.count(503) > 100
+    assert grown < 50e6  # of the 500 MB that were sent
+
+
+@pytest.mark.slow
+def test_reload_under_load(base, tmp_path):
+    """No request fails while versions come and go."""
+    with running_server(
+        tmp_path,
+        *("--model-base-path", base),
+        *("--model-name", "small"),
+        *("--poll-seconds", 0.2),
+    ) as server:
+        stop = threading.Event()
+
+        def ask():
+            answers = []
+            with requests.Session() as session:
+                while not stop.is_set():
+                    answer = session.post(server.url + PREDICT, json=ROW)
+                    answers.append((answer.status_code, answer.text))
+            return answers
+
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            asking = [pool.submit(ask) for _ in range(4)]
+            try:
+                for version, factor in ((2, 2), (3, 3)):
+                    write_version(tmp_path / "made", version, factor)
+                    shutil.move(tmp_path / "made" / str(version), base)
+                    wait_until(
+                        lambda v=version: (
+                            server.versions().get(v) == "AVAILABLE"
+                            and server.versions().get(v - 1) == "END"
+                        )
+                    )
+            finally:
+                stop.set()
+            answers = [answer for asked in asking for answer in asked.result()]
+    assert {status for status, _ in answers} == {200}
+    values = {
+        json.loads(text)["predictions"][0][0][0][0] for _, text in answers
+    }
+    assert values == {0.5, 2.0, 3.0}
+
+
+@pytest.mark.slow
+def test_versions_that_are_broken_or_not_complete(base, tmp_path):
+    with running_server(
+        tmp_path,
+        *("--model-base-path", base),
+        *("--model-name", "small"),
+        *("--poll-seconds", 0.2),
+    ) as server:
+        good = write_version(tmp_path / "made", 3, 3)
+        # Not a version: no number, no graph.
+        (base / "4").mkdir()
+        (base / "tmp").mkdir()
+        # Broken: the variables are cut off.
+        shutil.copytree(good, base / "2")
+        (data,) = (base / "2").glob("variables/*.data*")
+        data.write_bytes(data.read_bytes()[:-2])
+        wait_until(lambda: server.versions() == {2: "END", 1: "AVAILABLE"})
+        status = server.get("/v1/models/small").json()
+        broken = status["model_version_status"][0]["status"]
+        assert broken["error_code"] != "OK"
+        assert broken["error_message"]
+        assert server.post("small:predict", json=ROW).json() == {
+            "predictions": [[[[0.5, 1.0, 1.5]]]]
+        }
+        assert server.get("/readyz").status_code == 200
+        # Mended, it is tried again.
+        shutil.rmtree(base / "2")
+        shutil.move(good, base / "2")
+        wait_until(lambda: server.versions() == {2: "AVAILABLE", 1: "END"})
+        assert server.post("small:predict", json=ROW).json() == {
+            "predictions": [[[[3.0, 6.0, 9.0]]]]
+        }
+
+
+@pytest.mark.slow
+def test_labels_move(tmp_path, small_config):
+    """By a call, and by the configuration file."""
+    config = tmp_path / "models.config"
+    shutil.copy(small_config, config)
+    with (
+        running_server(
+            tmp_path,
+            *("--model-config-file", config),
+            *("--poll-seconds", 0.2),
+        ) as server,
+        grpc.insecure_channel(server.grpc) as channel,
+    ):
+
+        def stable():
+            answer = server.post("small/labels/stable:predict", json=ROW)
+            return answer.json()["predictions"][0][0][0][0]
+
+        assert stable() == 0.5
+        moved = read_config(config)
+        (model,) = moved.model_config_list.config
+        model.version_labels["stable"] = 2
+        config.write_text(text_format.MessageToString(moved))
+        wait_until(lambda: stable() == 2)
+        stub = model_service_pb2_grpc.ModelServiceStub(channel)
+        model.version_labels["stable"] = 1
+        request = model_management_pb2.ReloadConfigRequest(config=moved)
+        answer = stub.HandleReloadConfigRequest(request, timeout=10)
+        assert answer.status.error_code == 0
+        assert stable() == 0.5
+        model.version_labels["stable"] = 7
+        request.config.CopyFrom(moved)
+        with pytest.raises(grpc.RpcError, match="FAILED_PRECONDITION"):
+            stub.HandleReloadConfigRequest(request, timeout=10)
+        config.write_text("no configuration")
+        wait_until(lambda: "stays" in server.log.read_text())
+        assert stable() == 0.5
+
+
+@pytest.mark.slow
+def test_sigterm_drains(base, tmp_path):
+    with (
+        running_server(
+            tmp_path, "--model-base-path", base, "--model-name", "small"
+        ) as server,
+        concurrent.futures.ThreadPoolExecutor() as pool,
+    ):
+        running, waiting = (
+            pool.submit(server.post, "small:predict", json=busy(0.7))
+            for _ in range(2)
+        )
+        time.sleep(0.4)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.4)
+        with pytest.raises(requests.ConnectionError):
+            server.post("small:predict", json=ROW, timeout=5)
+        assert running.result().status_code == 200
+        assert waiting.result().status_code == 200
+        assert server.process.wait(10) == 0
+
+
+@pytest.mark.slow
+def test_a_second_signal_ends_it(base, tmp_path):
+    with (
+        running_server(
+            tmp_path, "--model-base-path", base, "--model-name", "small"
+        ) as server,
+        concurrent.futures.ThreadPoolExecutor() as pool,
+    ):
+        running = pool.submit(server.post, "small:predict", json=busy(20))
+        time.sleep(0.5)
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "Stopping" in server.log.read_text())
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(5) == -signal.SIGTERM
+        with pytest.raises(requests.ConnectionError):
+            running.result()
+
+
+def serve(capsys, *arguments):
+    """Exit status and the message of a server that does not start."""
+    status = main(["serve", *map(str, arguments)])
+    return status, capsys.readouterr().err
+
+
+def test_wrong_folders(tmp_path, capsys):
+    missing = tmp_path / "missing"
+    status, message = serve(capsys, "--model-base-path", missing)
+    assert (status, message.count("\n")) == (1, 1)
+    assert str(missing) in message
+    status, message = serve(capsys, "--model-base-path", tmp_path)
+    assert status == 1
+    assert "numbered folder" in message
+    (tmp_path / "saved_model.pb").touch()
+    status, message = serve(capsys, "--model-base-path", tmp_path)
+    assert status == 1
+    assert "give the folder that holds it" in message
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("rest-port", 65536), ("workers", 0), ("timeout", "nan")],
+)
+def test_wrong_options(capsys, option, value):
+    status, message = serve(capsys, f"--{option}", value)
+    assert (status, message.count("\n")) == (1, 1)
+    assert f"--{option}" in message
+    assert str(value) in message
+
+
+def test_broken_model(tmp_path, capsys):
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "saved_model.pb").write_bytes(b"no model")
+    status, message = serve(capsys, "--model-base-path", tmp_path)
+    assert status == 1
+    assert "version 1 cannot be loaded" in message
+    assert "Traceback" not in message
+
+
+@pytest.mark.slow
+def test_port_in_use(base, tmp_path, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for option in ("--rest-port", "--grpc-port"):
+            other = {"--rest-port", "--grpc-port"} - {option}
+            status, message = serve(
+                capsys,
+                *("--model-base-path", base),
+                *(option, port),
+                *(other.pop(), 0),
+            )
+            assert status == 1
+            assert str(port) in message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("model_config_list {", "models.config"),
+        ("custom_model_config {}", "model_config_list"),
+        ('model_config_list { config { name: "a/b" } }', "a/b"),
+        (
+            'model_config_list { config { name: "a" base_path: "b" } }',
+            "absolute",
+        ),
+        (
+            'model_config_list { config { name: "a" base_path: "/" '
+            'model_platform: "caffe" } }',
+            "caffe",
+        ),
+    ],
+)
+def test_wrong_configurations(tmp_path, capsys, text, words):
+    file = tmp_path / "models.config"
+    file.write_text(text)
+    status, message = serve(capsys, "--model-config-file", file)
+    assert (status, str(file) in message, words in message) == (1, True, True)
