@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
@@ -162,6 +163,11 @@ class _Batch:
             return work(number, job, pixels)
         except ValueError as error:  # which does not know the file
             raise ValueError(f"{job.source}: {error}") from error
+        except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+            raise ValueError(
+                f"{job.source}: There is not enough memory for the image; "
+                "reduce it."
+            ) from error
 
     def name(self, job: Job) -> str:
         """Of a photograph, in tables."""
@@ -291,7 +297,7 @@ _point.__name__ = "point"  # in argparse's error messages
 
 def _lengths(text):
     lengths = [float(number) for number in text.split(",")]
-    if len(set(lengths)) < 2 or min(lengths) < 0:
+    if len(set(lengths)) < 2 or not all(0 <= n < np.inf for n in lengths):
         raise ValueError
     return lengths
 

@@ -1,5 +1,6 @@
 import keras
 import tensorflow as tf
+from keras import ops
 
 from keras_radn.ops import library
 from keras_radn.ops.geometry import shape_of

@@ -2,10 +2,11 @@ import csv
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 from scipy import stats
 
-from keras_radn import RADN
+from keras_radn import RADN, visualize
 from keras_radn.cli.main import main
 from tests.conftest import TINY_RADN, randomize
 
@@ -150,7 +151,8 @@ def test_bad_values(photos, model_file, tmp_path, capsys, option, value, word):
         ("--point", "3"),
         ("--point", "a,b"),
         ("--blur-lengths", "4"),
-        ("--blur-lengths", "-1,4"),
+        ("--blur-lengths", "4,-1"),
+        ("--blur-lengths", "nan,4"),
         ("--table", "--blur-lengths", "0,4"),
     ],
 )
@@ -166,3 +168,16 @@ def test_output_that_cannot_be_made(photos, tmp_path, capsys):
     status, _, err = run(capsys, photos, "-o", tmp_path / "file" / "looks")
     assert status == 1
     assert "cannot be made" in err[0]
+
+
+def test_too_little_memory(photos, model_file, tmp_path, capsys, monkeypatch):
+    def fail(*_, **__):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM")
+
+    monkeypatch.setattr(visualize, "Inspection", fail)
+    picture = photos / "color.png"
+    status, _, err = run(capsys, picture, "-o", tmp_path, "--model", model_file)
+    assert status == 1
+    [message] = err
+    assert str(picture) in message
+    assert "not enough memory" in message
