@@ -97,11 +97,7 @@ def test_what_cannot_be_deblurred_is_refused(client, data, status, words):
 
 def test_other_sites_get_nothing(client):
     # A form of another site can send this type without being asked first.
-    answer = client.post(
-        "/api/pictures",
-        content=png(5, 5),
-        headers={"content-type": "text/plain"},
-    )
+    answer = client.send(png(5, 5), "a.png", {"content-type": "text/plain"})
     assert answer.status_code == 415
     # Nor does a foreign name that points to this computer help.
     answer = client("/api/limits", headers={"host": "evil.example"})

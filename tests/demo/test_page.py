@@ -54,10 +54,13 @@ def downloaded(page):
     return download.value.suggested_filename, np.asarray(Image.open(path))
 
 
-def colors(page, selector="#frame"):
-    """What is on the screen, float array `(height, width, 3)`."""
-    shot = page.locator(selector).screenshot()
-    return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"), float)
+def colors(page):
+    """What is seen of the frame, float array `(height, width, 3)`."""
+    x, y, width, height = (
+        round(n) for n in page.locator("#frame").bounding_box().values()
+    )
+    shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    return np.asarray(shot, float)[y : y + height, x : x + width]
 
 
 def test_deblur_compare_and_download(page, photo_file, model_file):
