@@ -16,6 +16,13 @@ class Charbonnier(keras.losses.Loss):
         reduction: see `keras.losses.Loss`.
         name: name of the loss.
 
+    Example:
+
+    ```python
+    model = keras_radn.RADN(encoder_weights="random")
+    model.compile("adam", loss=keras_radn.losses.Charbonnier(epsilon=1e-2))
+    ```
+
     Reference: Lai et al., Deep Laplacian Pyramid Networks for Fast and
     Accurate Super-Resolution, CVPR 2017.
     """

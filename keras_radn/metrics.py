@@ -14,6 +14,14 @@ class PSNR(keras.metrics.Mean):
     Args:
         name: name of the metric.
         dtype: dtype of the computation.
+
+    Example:
+
+    ```python
+    psnr = keras_radn.metrics.PSNR()
+    psnr.update_state(images, 0.9 * images)  # (batch, height, width, 3)
+    print(f"{psnr.result():.2f} dB")
+    ```
     """
 
     def __init__(self, name: str = "psnr", dtype=None):

@@ -33,6 +33,15 @@ class SyntheticBlur(PatchSource):
 
     Raises:
         FileNotFoundError: if there are no images.
+
+    Example:
+
+    ```python
+    from keras_radn import datasets
+
+    source = datasets.SyntheticBlur("photos")
+    blurred, sharp = source.patch(0, np.random.default_rng(0), 64)
+    ```
     """
 
     def __init__(
@@ -146,6 +155,14 @@ def motion_blur(scene: np.ndarray, length: float, angle: float) -> np.ndarray:
 
     Returns:
         float32 array of the same shape.
+
+    Example:
+
+    ```python
+    from keras_radn import datasets
+
+    blurred = datasets.motion_blur(image, length=10, angle=0.5)
+    ```
     """
     blurred, _ = expose([scene], [camera_path(length, angle)])
     return blurred

@@ -34,7 +34,8 @@ def check_sources(
     ```python
     from keras_radn import datasets
 
-    datasets.check_sources([datasets.ImagePairs("GOPRO_Large")], patch_size=64)
+    pairs = datasets.ImagePairs("GOPRO_Large/train")
+    datasets.check_sources([pairs], patch_size=64)
     ```
     """
     entries = [(s, i) for s in sources for i in range(len(s))]

@@ -55,6 +55,15 @@ def gopro(
     Raises:
         FileNotFoundError: if the set is not there or a partner is missing.
         ValueError: if an argument is not known.
+
+    Example:
+
+    ```python
+    from keras_radn import datasets
+
+    train = datasets.gopro("GOPRO_Large")
+    test = datasets.gopro("GOPRO_Large", split="test")
+    ```
     """
     pairs = gopro_pairs(root, split, blur)
     if split == "test":
@@ -78,6 +87,15 @@ def gopro_pairs(
     Raises:
         FileNotFoundError: if the set is not there or a partner is missing.
         ValueError: if an argument is not known.
+
+    Example:
+
+    ```python
+    from keras_radn import datasets
+
+    pairs = datasets.gopro_pairs("GOPRO_Large", "train")
+    print(len(pairs))
+    ```
     """
     if split not in _GOPRO_SIZES or blur not in ("blur", "blur_gamma"):
         raise ValueError(
@@ -129,6 +147,14 @@ def image_pairs(
     Raises:
         FileNotFoundError: if there are no pairs or a partner is missing.
         ValueError: if there are fewer pairs than a batch has.
+
+    Example:
+
+    ```python
+    from keras_radn import datasets
+
+    batches = datasets.image_pairs("GOPRO_Large/train", batch_size=8)
+    ```
     """
     pairs = ImagePairs(root, blur)
     return _patches(pairs, patch_size, batch_size, seed, deterministic)
@@ -163,6 +189,14 @@ def synthetic_blur(
         FileNotFoundError: if there are neither images nor videos.
         ImportError: if there are videos and PyAV is not installed.
         ValueError: if an epoch has fewer patches than a batch.
+
+    Example:
+
+    ```python
+    from keras_radn import datasets
+
+    batches = datasets.synthetic_blur("photos", patch_size=128, batch_size=2)
+    ```
     """
     source = synthetic_source(sharp, strength)
     return _patches(source, patch_size, batch_size, seed, deterministic)
@@ -186,6 +220,15 @@ def synthetic_source(
     Raises:
         FileNotFoundError: if there are neither images nor videos.
         ImportError: if there are videos and PyAV is not installed.
+
+    Example:
+
+    ```python
+    from keras_radn import datasets
+
+    source = datasets.synthetic_source("photos")
+    print(len(source))
+    ```
     """
     sources: list[PatchSource] = []
     if find_files(root, SUFFIXES):
@@ -209,6 +252,16 @@ def whole_images(pairs: ImagePairs) -> tf.data.Dataset:
     Returns:
         A dataset of `(blurred, sharp)`, float32 `(1, height, width, 3)` in
         [0, 1].
+
+    Example:
+
+    ```python
+    from keras_radn import datasets
+
+    pairs = datasets.ImagePairs("GOPRO_Large/train")
+    for blurred, sharp in datasets.whole_images(pairs).take(1):
+        print(blurred.shape)
+    ```
     """
 
     def read(index):

@@ -40,6 +40,14 @@ def find_pairs(
     Raises:
         FileNotFoundError: if there are no pairs or a partner is missing.
         ValueError: if `blur` is no known name.
+
+    Example:
+
+    ```python
+    from keras_radn import datasets
+
+    blurred, sharp = datasets.find_pairs("GOPRO_Large/train")[0]
+    ```
     """
     root = Path(root)
     if blur is not None and blur not in _LAYOUTS:

@@ -129,6 +129,21 @@ def patch_dataset(
     Raises:
         ValueError: if shares and sources do not fit together, or the replicas
             do not divide the batch.
+
+    Example:
+
+    ```python
+    from keras_radn import datasets
+
+    sources = [
+        datasets.SyntheticBlur("photos"),
+        datasets.ImagePairs("GOPRO_Large/train"),
+    ]
+    batches = datasets.patch_dataset(
+        sources, [0.8, 0.2], patch_size=64, batch_size=2
+    )
+    blurred, sharp = next(iter(batches))
+    ```
     """
     if len(sources) != len(shares) or not np.isclose(sum(shares), 1):
         raise ValueError(

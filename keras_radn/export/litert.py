@@ -85,7 +85,7 @@ def litert(
 
     model = RADN(pretrained=True)
     export.litert(
-        model, "radn.tflite", "int8", size=(720, 1280), calibration="photos"
+        model, "radn.tflite", "int8", size=(256, 256), calibration="photos"
     )
     ```
     """

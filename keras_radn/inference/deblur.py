@@ -119,6 +119,15 @@ class Deblurrer:
 
     Raises:
         ValueError: if `tile` or `overlap` is not as `deblur` wants it.
+
+    Example:
+
+    ```python
+    from keras_radn.inference import Deblurrer
+
+    deblurrer = Deblurrer(ensemble=True)
+    sharp = deblurrer(image)  # an array
+    ```
     """
 
     def __init__(

@@ -23,6 +23,13 @@ class ContextAggregation(keras.layers.Layer):
     Output shape: `(batch, height, width, channels + len(pool_sizes) *
     filters)`.
 
+    Example:
+
+    ```python
+    features = keras.random.uniform((1, 30, 40, 16))
+    y = keras_radn.layers.ContextAggregation()(features)  # (1, 30, 40, 20)
+    ```
+
     Reference: section "Dense encoder decoder backbone" of the paper.
     """
 

@@ -16,6 +16,14 @@ class CropLike(keras.layers.Layer):
     `(batch, height, width, any)`.
 
     Output shape: `(batch, height, width, channels)`.
+
+    Example:
+
+    ```python
+    images = keras.random.uniform((1, 30, 41, 3))
+    padded = keras_radn.layers.PadToMultiple(8)(images)  # (1, 32, 48, 3)
+    y = keras_radn.layers.CropLike()([padded, images])  # (1, 30, 41, 3)
+    ```
     """
 
     def __init__(self, **kwargs):

@@ -48,6 +48,14 @@ class DeformableConv2D(keras.layers.Layer):
         ValueError: if the groups do not divide the channels or filters, or
             an argument is out of range.
 
+    Example:
+
+    ```python
+    features = keras.random.uniform((1, 30, 40, 16))
+    layer = keras_radn.layers.DeformableConv2D(8, 3, activation="relu")
+    y = layer(features)  # (1, 30, 40, 8)
+    ```
+
     Reference: equation 4 and section "Dense deformable module (DDM)" of the
     paper; Dai et al., Deformable Convolutional Networks, ICCV 2017.
     """

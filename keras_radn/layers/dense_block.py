@@ -25,6 +25,13 @@ class DenseBlock(keras.layers.Layer):
 
     Output shape: `(batch, height, width, channels + units * growth_rate)`.
 
+    Example:
+
+    ```python
+    features = keras.random.uniform((1, 30, 40, 16))
+    y = keras_radn.layers.DenseBlock(3, 8)(features)  # (1, 30, 40, 40)
+    ```
+
     Reference: section "Dense encoder decoder backbone" of the paper; Huang et
     al., Densely Connected Convolutional Networks, CVPR 2017.
     """

@@ -28,6 +28,14 @@ class DenseDeformableModule(keras.layers.Layer):
 
     Output shape: `(batch, height, width, filters)`.
 
+    Example:
+
+    ```python
+    features = keras.random.uniform((1, 30, 40, 16))
+    layer = keras_radn.layers.DenseDeformableModule(8, units=2, growth_rate=4)
+    y = layer(features)  # (1, 30, 40, 8)
+    ```
+
     Reference: section "Dense deformable module (DDM)" and figure 3 of the
     paper.
     """

@@ -20,6 +20,13 @@ class PadToMultiple(keras.layers.Layer):
 
     Raises:
         ValueError: if `multiple` is below 1.
+
+    Example:
+
+    ```python
+    images = keras.random.uniform((1, 30, 41, 3))
+    padded = keras_radn.layers.PadToMultiple(8)(images)  # (1, 32, 48, 3)
+    ```
     """
 
     def __init__(self, multiple: int, **kwargs):

@@ -32,6 +32,13 @@ class SelfAttention(keras.layers.Layer):
     Raises:
         ValueError: if there are fewer channels than `reduction`.
 
+    Example:
+
+    ```python
+    features = keras.random.uniform((1, 30, 40, 16))
+    y = keras_radn.layers.SelfAttention()(features)  # (1, 30, 40, 16)
+    ```
+
     Reference: section "Self-attention module (SA)" of the paper.
     """
 

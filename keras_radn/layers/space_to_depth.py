@@ -23,6 +23,13 @@ class SpaceToDepth(keras.layers.Layer):
         ValueError: if `block_size` is below 2 or does not divide a known
             height or width.
 
+    Example:
+
+    ```python
+    features = keras.random.uniform((1, 30, 40, 16))
+    y = keras_radn.layers.SpaceToDepth(2)(features)  # (1, 15, 20, 64)
+    ```
+
     Reference: section "Dense encoder decoder backbone" of the paper.
     """
 

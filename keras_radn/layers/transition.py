@@ -22,6 +22,13 @@ class Transition(keras.layers.Layer):
 
     Output shape: `(batch, height, width, filters)`.
 
+    Example:
+
+    ```python
+    features = keras.random.uniform((1, 30, 40, 16))
+    y = keras_radn.layers.Transition(8)(features)  # (1, 30, 40, 8)
+    ```
+
     Reference: section "Dense encoder decoder backbone" of the paper.
     """
 

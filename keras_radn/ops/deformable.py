@@ -89,6 +89,15 @@ def deformable_conv2d(
         ValueError: if an argument is out of range or the shapes do not fit
             together, or if `"native"` is asked for under XLA.
         ImportError: if `"native"` is asked for and the library does not load.
+
+    Example:
+
+    ```python
+    features = keras.random.uniform((1, 30, 40, 16))
+    kernel = keras.random.normal((3, 3, 16, 8))
+    offset = keras.random.normal((1, 30, 40, 18))  # (dy, dx) of 9 taps
+    y = keras_radn.ops.deformable_conv2d(features, kernel, offset)
+    ```
     """
     inputs = tf.convert_to_tensor(inputs)
     if not inputs.dtype.is_floating:

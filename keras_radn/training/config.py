@@ -74,6 +74,14 @@ class TrainingConfig:
 
     Raises:
         ValueError: if a value is not possible.
+
+    Example:
+
+    ```python
+    from keras_radn import training
+
+    config = training.TrainingConfig(gopro="GOPRO_Large", batch_size=8)
+    ```
     """
 
     preset: str = "radn_final"

@@ -21,6 +21,15 @@ def make_strategy(name: str | None) -> tf.distribute.Strategy:
 
     Raises:
         ValueError: if the name is not known or `TF_CONFIG` is no cluster.
+
+    Example:
+
+    ```python
+    from keras_radn import training
+
+    with training.make_strategy("mirrored").scope():
+        model = keras_radn.RADN(encoder_weights="random")
+    ```
     """
     if name is None:
         return tf.distribute.get_strategy()

@@ -27,6 +27,15 @@ def scores(sharp: np.ndarray, image: np.ndarray) -> dict[str, float]:
 
     Returns:
         `psnr` in dB and `ssim`.
+
+    Example:
+
+    ```python
+    from keras_radn import training
+
+    values = training.scores(sharp_bytes, blurred_bytes)  # uint8 arrays
+    print(f"{values['psnr']:.2f} dB")
+    ```
     """
     similarity = structural_similarity(
         sharp,
@@ -70,6 +79,15 @@ def evaluate_pairs(
         FileNotFoundError: if there are no pairs or a partner is missing.
         ValueError: if a file is no image, the sizes of a pair differ, or a
             side has less than 11 pixels.
+
+    Example:
+
+    ```python
+    from keras_radn import training
+
+    rows = training.evaluate_pairs("GOPRO_Large/test")
+    print(training.mean_row(rows)["deblurred_psnr"])
+    ```
     """
     pairs = ImagePairs(root, blur)
     warm_up = restore
@@ -114,6 +132,15 @@ def mean_row(rows: list[dict]) -> dict:
 
     Returns:
         A dictionary with the same keys.
+
+    Example:
+
+    ```python
+    from keras_radn import training
+
+    rows = [{"name": "a", "psnr": 30.0}, {"name": "b", "psnr": 32.0}]
+    print(training.mean_row(rows)["psnr"])
+    ```
     """
     keys = rows[0].keys() - {"name"}
     means = {key: fmean(row[key] for row in rows) for key in keys}

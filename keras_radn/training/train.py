@@ -70,6 +70,15 @@ def train(
             small, or not of the size of its partner.
         FloatingPointError: if the loss or a weight is NaN or infinite; the
             last checkpoint is kept.
+
+    Example:
+
+    ```python
+    from keras_radn import training
+
+    config = training.TrainingConfig(gopro="GOPRO_Large")
+    model = training.train(config, "run")  # days; the same call goes on
+    ```
     """
     output = Path(output)
     strategy = strategy or tf.distribute.get_strategy()

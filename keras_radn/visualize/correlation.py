@@ -14,6 +14,14 @@ def rank_correlation(
     Returns:
         From -1 to 1, where magnitudes grow with the strengths without
         exception; NaN if the magnitudes are all the same.
+
+    Example:
+
+    ```python
+    from keras_radn import visualize
+
+    visualize.rank_correlation([0, 4, 8], [1.5, 1.7, 2.2])  # 1.0
+    ```
     """
     try:
         from scipy import stats

@@ -22,6 +22,15 @@ def training_curves(logs: Mapping[str, str | os.PathLike]) -> Figure:
 
     Raises:
         FileNotFoundError: if there is no such log.
+
+    Example:
+
+    ```python
+    from keras_radn import visualize
+
+    figure = visualize.training_curves({"mine": "run/log.csv"})
+    figure.savefig("curves.png")
+    ```
     """
     tables = {
         label: np.atleast_1d(np.genfromtxt(path, delimiter=",", names=True))

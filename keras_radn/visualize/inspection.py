@@ -367,6 +367,14 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
 
     Raises:
         ValueError: if the array is no image.
+
+    Example:
+
+    ```python
+    from keras_radn import visualize
+
+    rgb = visualize.as_rgb(sharp_bytes)  # float32 in [0, 1]
+    ```
     """
     white = white_level(image)
     if image.ndim == 2:

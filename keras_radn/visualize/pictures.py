@@ -42,6 +42,16 @@ def map_figure(
 
     Returns:
         A Matplotlib figure.
+
+    Example:
+
+    ```python
+    from keras_radn import visualize
+
+    inspection = visualize.Inspection(keras_radn.RADN(pretrained=True), image)
+    figure = visualize.map_figure(image, inspection.offset_difference())
+    figure.savefig("maps.png")
+    ```
     """
     maps = []
     if offset_difference is not None:
@@ -98,6 +108,17 @@ def attention_figure(
 
     Returns:
         A Matplotlib figure, logarithmic in the attention.
+
+    Example:
+
+    ```python
+    from keras_radn import visualize
+
+    inspection = visualize.Inspection(keras_radn.RADN(pretrained=True), image)
+    points = [(20, 30)]
+    attention = [inspection.attention(point) for point in points]
+    figure = visualize.attention_figure(image, points, attention)
+    ```
     """
     from matplotlib.colors import LogNorm
 
@@ -144,6 +165,18 @@ def sampling_figure(
 
     Returns:
         A Matplotlib figure.
+
+    Example:
+
+    ```python
+    from keras_radn import visualize
+
+    inspection = visualize.Inspection(keras_radn.RADN(pretrained=True), image)
+    points = [(20, 30)]
+    figure = visualize.sampling_figure(
+        image, points, *inspection.sampling_points(points)
+    )
+    ```
     """
     figure, axes = _panels(image, 1 + len(points))
     _show(axes[0], image, "Input")
@@ -188,6 +221,14 @@ def magnitude_figure(
 
     Returns:
         A Matplotlib figure.
+
+    Example:
+
+    ```python
+    from keras_radn import visualize
+
+    figure = visualize.magnitude_figure([image], [1.5], ["photograph"])
+    ```
     """
     columns = min(4, len(images))
     rows = math.ceil(len(images) / columns)
@@ -215,6 +256,14 @@ def blur_strength_figure(
 
     Returns:
         A Matplotlib figure: a line for each photograph and their mean.
+
+    Example:
+
+    ```python
+    from keras_radn import visualize
+
+    figure = visualize.blur_strength_figure([0, 8], {"photograph": [1.5, 2.2]})
+    ```
     """
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axis = figure.subplots()
