@@ -118,6 +118,19 @@ def test_maps_and_their_legends(page, photo_file):
     np.testing.assert_allclose(colors(page), deblurred, atol=2)
 
 
+def test_actual_size_shows_the_middle(page, photo, tmp_path):
+    page.set_viewport_size({"width": 360, "height": 640})
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    page.set_input_files("#file", tmp_path / "a.png")
+    wait_until_done(page)
+    assert page.locator("#frame").bounding_box()["width"] < 360
+    page.get_by_text("Actual size").click()
+    frame = page.locator("#frame").bounding_box()
+    assert (frame["width"], frame["height"]) == (512, 512)
+    line = page.locator("#line").bounding_box()
+    assert line["x"] + 1 == pytest.approx(180, abs=2)
+
+
 def test_self_ensemble_does_the_picture_again(page, photo_file, model_file):
     page.set_input_files("#file", photo_file)
     wait_until_done(page)

@@ -214,6 +214,9 @@ $("slider").addEventListener("input", () => {
 });
 $("zoom").addEventListener("change", () => {
   document.body.classList.toggle("actual", $("zoom").checked);
+  const stage = $("stage"); // to the middle, where the slider's line is
+  stage.scrollLeft = (stage.scrollWidth - stage.clientWidth) / 2;
+  stage.scrollTop = (stage.scrollHeight - stage.clientHeight) / 2;
 });
 $("ensemble").addEventListener("change", () => file && start(file));
 for (const radio of document.querySelectorAll("[name=view]")) {
