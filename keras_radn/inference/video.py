@@ -52,8 +52,9 @@ def deblur_video(
 
     While the work is under way, finished parts of 100 frames are in the folder
     `.NAME.parts` beside the target. If it is interrupted, the same call goes
-    on after the last of them, and the result is the same; if source, network
-    or arguments differ, or the network is no Keras model, it starts again.
+    on after the last of them, with the result that it would have had; if
+    source, network or arguments differ, or the network is no Keras model, it
+    starts again.
 
     Args:
         source: a video file that FFmpeg can read.

@@ -427,7 +427,10 @@ def test_tags_of_a_telephone(tmp_path, photo):
         assert tags.items() <= container.metadata.items()
 
 
-def test_goes_on_where_it_was_interrupted(clip, tmp_path, monkeypatch):
+def test_goes_on_where_it_was_interrupted(
+    clip, tmp_path, monkeypatch, lossless
+):
+    """The frames are compared: x264 itself does not always write the same."""
     monkeypatch.setattr(video, "PART_FRAMES", 2)
     model, calls = scaling(0.5), []
 
@@ -457,7 +460,15 @@ def test_goes_on_where_it_was_interrupted(clip, tmp_path, monkeypatch):
     calls.clear()
     deblur_video(clip, target, model)
     assert len(calls) == 3
-    assert target.read_bytes() == whole.read_bytes()
+    for kind in ("video", "audio"):
+        times = [
+            [time for time, _ in packets(path, kind)]
+            for path in (target, whole)
+        ]
+        assert times[0] == times[1]
+    for old, new in zip(read_frames(whole), read_frames(target), strict=True):
+        for a, b in zip(planes(old), planes(new), strict=True):
+            np.testing.assert_array_equal(a, b)
     assert not parts.exists()
 
     # Another network, or other arguments: from the start.
