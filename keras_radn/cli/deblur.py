@@ -83,9 +83,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--overlap",
         type=_number(0),
-        default=96,
         metavar="PIXELS",
-        help="over which tiles are cross-faded (default: %(default)s)",
+        help="over which tiles are cross-faded (default: 96, at most a third "
+        "of a tile)",
     )
     parser.add_argument(
         "--max-megapixels",

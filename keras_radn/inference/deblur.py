@@ -16,6 +16,9 @@ from keras_radn.models import RADN
 
 _FULL_SCALE = {"uint8": 255, "uint16": 65535}
 
+# Pixels of a cross-fade.
+_OVERLAP = 96
+
 Progress = Callable[[int, int], None]
 
 
@@ -25,7 +28,7 @@ def deblur(
     *,
     ensemble: bool = False,
     tile: int | str | None = "auto",
-    overlap: int = 96,
+    overlap: int | None = None,
     progress: Progress | None = None,
 ) -> np.ndarray | Image.Image:
     """Removes motion blur from a picture.
@@ -49,8 +52,8 @@ def deblur(
             memory allows, up to 2 megapixels; `None`: the whole image at once.
             The self-attention of the network sees a tile only.
         overlap: pixels over which neighbouring tiles are cross-faded, at most
-            a third of a tile. This and `tile` are rounded up to multiples of
-            32.
+            a third of a tile; `None`: 96, less for tiles of less than 288.
+            This and `tile` are rounded up to multiples of 32.
         progress: called as `progress(done, total)` after each run of the
             network: one per tile, 8 with `ensemble`.
 
@@ -115,12 +118,18 @@ class Deblurrer:
         *,
         ensemble: bool = False,
         tile: int | str | None = "auto",
-        overlap: int = 96,
+        overlap: int | None = None,
     ):
         if tile not in ("auto", None) and not _is_count(tile, 1):
             raise ValueError(
                 "`tile` must be a positive number of pixels, 'auto' or None. "
                 f"Received: {tile!r}"
+            )
+        self.tile = tile if tile in ("auto", None) else _aligned(tile)
+        if overlap is None:
+            third = self.tile // 3 if isinstance(self.tile, int) else _OVERLAP
+            overlap = min(
+                _OVERLAP, third // tiling.ALIGNMENT * tiling.ALIGNMENT
             )
         if not _is_count(overlap, 0):
             raise ValueError(
@@ -128,16 +137,22 @@ class Deblurrer:
                 f"{overlap!r}"
             )
         self.overlap = _aligned(overlap)
-        self.tile = tile if tile in ("auto", None) else _aligned(tile)
         if isinstance(self.tile, int) and 3 * self.overlap > self.tile:
             raise ValueError(
                 "`overlap` must be at most a third of `tile`. Received: "
                 f"overlap={overlap}, tile={tile}; with multiples of 32, "
                 f"{self.overlap} and {self.tile}"
             )
-        self.model = model
+        self._model = model
         self.ensemble = ensemble
         self._max_pixels = None
+
+    @property
+    def model(self) -> keras.Model | Callable:
+        """The network; the packaged one is made when it is needed first."""
+        if self._model is None:
+            self._model = default_model()
+        return self._model
 
     def __call__(
         self, image: np.ndarray, progress: Progress | None = None
@@ -151,16 +166,15 @@ class Deblurrer:
         return self._deblur(pixels, scale, progress).reshape(image.shape)
 
     def _deblur(self, pixels, scale, progress):
-        if self.model is None:
-            self.model = default_model()
         while True:
-            grid = self._grid(*pixels.shape[:2])
+            grid = self.grid(*pixels.shape[:2])
             try:
                 return self._run(grid, pixels, scale, progress)
             except (tf.errors.ResourceExhaustedError, MemoryError) as error:
                 self._shrink(grid, pixels.shape[:2], error)
 
-    def _grid(self, height, width):
+    def grid(self, height: int, width: int) -> tiling.Grid:
+        """The tiles of an image of this size, in the memory that is free."""
         limit = self._max_pixels
         if self.tile == "auto":
             affordable = tiling.affordable_pixels(
@@ -174,7 +188,7 @@ class Deblurrer:
 
     def _shrink(self, grid, size, error):
         self._max_pixels = grid.tile_pixels // 2
-        smaller = self._grid(*size)
+        smaller = self.grid(*size)
         if smaller.tile_pixels >= grid.tile_pixels:
             raise ValueError(
                 "There is not enough memory for tiles of "

@@ -58,7 +58,7 @@ def deblur_files(
     *,
     ensemble: bool = False,
     tile: int | str | None = "auto",
-    overlap: int = 96,
+    overlap: int | None = None,
     quality: int | None = None,
     compare: bool = False,
     force: bool = False,
@@ -159,6 +159,14 @@ def check_job(
         if skip_existing and os.path.lexists(job.target):
             report.status = "skipped"
             return report
+        parent = job.target.parent
+        if job.folder is None and not (
+            parent.is_dir() and os.access(parent, os.W_OK)
+        ):
+            raise OSError(
+                f"{job.target}: cannot be written: {parent} is no folder that "
+                "can be written to."
+            )
         for target in filter(None, (job.target, job.compare)):
             check = check_output if is_video(job) else output_format
             check(target)
@@ -199,7 +207,8 @@ def _deblur_job(job, deblurrer, quality, force, progress, report):
             f"{job.source}: has several pages, which only .tif files hold; "
             "choose such an output."
         )
-    _make_folder(job)
+    if job.folder is not None:
+        _make_folder(job)
     report.height, report.width = first.pixels.shape[:2]
 
     def deblurred():
@@ -217,21 +226,13 @@ def _deblur_job(job, deblurrer, quality, force, progress, report):
 
 
 def _make_folder(job):
-    parent = job.target.parent
-    if job.folder is not None:
-        try:
-            parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OSError(
-                f"{job.target}: cannot be written: its folder cannot be made: "
-                f"{error.strerror}."
-            ) from error
-    # Before the work is done, not after.
-    if not (parent.is_dir() and os.access(parent, os.W_OK)):
+    try:
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
         raise OSError(
-            f"{job.target}: cannot be written: {parent} is no folder that can "
-            "be written to."
-        )
+            f"{job.target}: cannot be written: its folder cannot be made: "
+            f"{error.strerror}."
+        ) from error
 
 
 def before_and_after(before: Picture, after: Picture) -> Picture:

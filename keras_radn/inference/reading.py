@@ -157,7 +157,9 @@ def _check_file(path):
     except FileNotFoundError:
         raise FileNotFoundError("there is no such file.") from None
     if stat.S_ISDIR(status.st_mode):
-        raise PictureError("is a folder, not an image file.")
+        raise PictureError(
+            "is a folder, not an image file; see `deblur_files`."
+        )
     if not stat.S_ISREG(status.st_mode):
         raise PictureError("is no regular file; copy the image to one.")
     if status.st_size == 0:
@@ -165,7 +167,12 @@ def _check_file(path):
 
 
 @functools.cache
-def _register_heif():
+def register_heif() -> None:
+    """Makes HEIC known to Pillow.
+
+    Raises:
+        ImportError: if pillow-heif is not installed.
+    """
     try:
         import pillow_heif
     except ImportError:
@@ -180,7 +187,7 @@ def _open(file):
     file.seek(0)
     head = file.read(12)
     if head[4:8] == b"ftyp" and head[8:12] not in (b"avif", b"avis"):
-        _register_heif()
+        register_heif()
     Image.init()
     file.seek(0)
     formats = [format_ for format_ in _FORMATS if format_ in Image.OPEN]
@@ -238,7 +245,11 @@ def _tiff_pages(file, notes):
             notes.append("previews in it are left out")
         for page in pages:
             _check_size(page.imagewidth, page.imagelength)
-            metadata, orientation = tiff_reading.read_tags(page, file)
+            try:
+                metadata, orientation = tiff_reading.read_tags(page, file)
+            except Exception as error:  # as for other files
+                notes.append(f"its EXIF data are damaged ({error})")
+                metadata, orientation = Metadata(), 1
             if tiff_reading.is_deep(page):
                 picture = tiff_reading.read_deep(page)
             else:
@@ -274,6 +285,8 @@ def _metadata(image, icc_profile, notes):
             exif = _upright(exif)
     except Exception as error:  # as many kinds as there are damaged files
         notes.append(f"its EXIF data are damaged ({error})")
+        if orientation != 1:
+            exif = None  # its orientation would be applied twice
     xmp = image.info.get("xmp")
     xmp = xmp.encode() if isinstance(xmp, str) else xmp
     if xmp and orientation != 1:

@@ -22,9 +22,9 @@ ALIGNMENT = 32
 # time would no longer grow linearly with the image.
 MAX_TILE_PIXELS = 2**21
 
-# Peak of RADN(Final) in float32 above the loaded model, measured by
-# benchmarks/tiling.py, twice over: TensorFlow keeps freed memory, and
-# variants need more.
+# Twice that of RADN(Final) in float32 above the loaded model, without its
+# attention (benchmarks/tiling.py): TensorFlow keeps freed memory, and the
+# other networks need more.
 _BYTES_PER_PIXEL = 700
 
 # The rest is for the picture, its file and other programs.
@@ -112,9 +112,7 @@ class Grid:
         return len(short.starts) > 1 and long.tile > 2 * short.tile
 
 
-def plan_grid(
-    height: int, width: int, max_pixels: int, overlap: int = 96
-) -> Grid:
+def plan_grid(height: int, width: int, max_pixels: int, overlap: int) -> Grid:
     """The grid that computes the fewest pixels in tiles of a limited size.
 
     Args:

@@ -15,6 +15,7 @@ from PIL import PngImagePlugin
 
 from keras_radn.files import written_beside
 from keras_radn.inference.pictures import Picture
+from keras_radn.inference.reading import register_heif
 from keras_radn.inference.tiff_writing import write_tiff_pages
 
 # Of lossy formats; that of a JPEG source is never gone below.
@@ -55,6 +56,8 @@ def output_format(path: str | os.PathLike) -> str:
             f"{path}: the suffix {suffix!r} is no image format that can be "
             "written; use .png, .jpg, .webp or .tif."
         )
+    if format_ == "HEIF":
+        register_heif()
     return format_
 
 

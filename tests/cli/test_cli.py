@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from keras_radn import RADN
+from keras_radn.cli import deblur as deblur_command
 from keras_radn.cli import models as models_command
 from keras_radn.cli.main import main
 from tests.conftest import TINY_RADN
@@ -21,6 +22,12 @@ def identity_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "identity.keras"
     RADN(**TINY_RADN).save(path)
     return path
+
+
+@pytest.fixture
+def identity(monkeypatch):
+    """The same at once, in place of the packaged network."""
+    monkeypatch.setattr(deblur_command, "load_model", lambda path: lambda x: x)
 
 
 @pytest.fixture
@@ -96,6 +103,65 @@ def test_batch_goes_on_after_bad_files(
         assert sentence.startswith("keras-radn: error: ")
         assert name in sentence
     assert summary == "keras-radn: 7 of 9 files failed"
+
+
+def test_dry_run_and_existing_files(picture, identity, tmp_path, capsys):
+    folder, output = picture.parent, tmp_path / "out"
+    shutil.copy(picture, folder / "second.png")
+    command = ["deblur", folder, "-o", output]
+    report = tmp_path / "report.json"
+    plan = [f"{p} -> {output / p.name}" for p in sorted(folder.glob("*.png"))]
+    status, out, err = run(capsys, *command, "--dry-run", "--json", report)
+    assert (status, out, err) == (0, plan, [])
+    assert not output.exists()
+    rows = json.loads(report.read_text())
+    assert [row["status"] for row in rows] == ["planned", "planned"]
+
+    output.mkdir()
+    (output / "second.png").write_text("precious")
+    status, out, err = run(capsys, *command, "--dry-run")
+    assert (status, out) == (1, plan[:1])
+    assert "exists already" in err[0]
+    status, out, err = run(capsys, *command, "--skip-existing")
+    assert (status, out) == (0, [str(output / "photo.png")])
+    assert err == [f"keras-radn: skipped: {output}/second.png exists already"]
+    assert (output / "second.png").read_text() == "precious"
+    status, out, err = run(capsys, *command, "--force", "--json", report)
+    assert (status, len(out), err) == (0, 2, [])
+    rows = json.loads(report.read_text())
+    assert [row["status"] for row in rows] == ["done", "done"]
+    assert {(row["width"], row["height"]) for row in rows} == {(40, 30)}
+
+
+def test_notes_and_options(picture, identity, tmp_path, capsys):
+    source, target = tmp_path / "cmyk.jpg", tmp_path / "out.jpg"
+    with Image.open(picture) as image:
+        image.resize((400, 300)).convert("CMYK").save(source)
+    options = ["--compare", "--quality", 50, "--tile", 128, "--overlap", 32]
+    options += ["--ensemble"]
+    status, out, err = run(capsys, "deblur", source, "-o", target, *options)
+    assert (status, out, len(err)) == (0, [str(target)], 1)
+    assert err[0].startswith(f"keras-radn: note: {source}: CMYK")
+    assert pixels(target).shape == (300, 400, 3)
+    assert pixels(f"{target}.compare.jpg").shape == (300, 808, 3)
+    assert target.stat().st_size < source.stat().st_size
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ["--tile", "0"],
+        ["--tile", "big"],
+        ["--overlap", "-1"],
+        ["--quality", "101"],
+        ["--force", "--skip-existing"],
+    ],
+)
+def test_wrong_options_of_deblur(option, picture, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["deblur", str(picture), "-o", "out", *option])
+    assert exit_.value.code == 2
+    assert option[0] in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

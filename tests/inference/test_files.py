@@ -1,5 +1,7 @@
 """With a network that is the identity: all else of a file has to stay."""
 
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from keras_radn.inference.reading import (
     jpeg_quality,
     read_pages,
     read_picture,
+    register_heif,
 )
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/">caption \xc3\xa9</x:xmpmeta>'
@@ -67,6 +70,22 @@ def test_formats(suffix, format_, photo, tmp_path):
         difference = np.asarray(before).astype(int) - np.asarray(after)
         assert np.abs(difference).mean() < 3
     assert {p.name for p in tmp_path.iterdir()} == {source.name, target.name}
+
+
+def test_heic_without_its_library(photo, monkeypatch, tmp_path):
+    register_heif.cache_clear()
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    source = tmp_path / "a.png"
+    Image.fromarray(photo[:20, :30]).save(source)
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0")
+    for job in (
+        Job(source, tmp_path / "b.heic"),
+        Job(tmp_path / "a.heic", tmp_path / "b.png"),
+    ):
+        report = run_job(job, Deblurrer(identity))
+        assert report.status == "failed"
+        assert "a.heic" in report.error or "a.png" in report.error
+        assert "pip install 'keras-radn[heic]'" in report.error
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA", "PA"])

@@ -183,9 +183,14 @@ def test_size_from_memory(memory, stride, low, high, monkeypatch):
 
 
 def test_networks_say_what_attention_needs():
-    assert RADN(**TINY_RADN).attention_stride == 16
-    assert RADN(**TINY_RADN, stem_pool=False).attention_stride == 8
-    assert RADN(**TINY_RADN, attention=False).attention_stride is None
+    model = RADN(**TINY_RADN)
+    for attention, stem_pool, stride in (
+        (True, True, 16),
+        (True, False, 8),
+        (False, True, None),
+    ):
+        model.attention, model.stem_pool = attention, stem_pool
+        assert model.attention_stride == stride
 
 
 @pytest.mark.parametrize(
@@ -214,6 +219,11 @@ def test_smaller_tiles_when_memory_is_full(error, tile, photo):
     sizes.clear()
     deblurrer(photo)
     assert max(sizes) <= 2**17
+
+
+def test_overlap_of_small_tiles():
+    for tile, overlap in ((64, 0), (100, 32), (256, 64), (512, 96)):
+        assert Deblurrer(tile=tile).overlap == overlap
 
 
 def test_not_even_the_smallest_tiles(photo):
