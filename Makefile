@@ -51,7 +51,7 @@ $(READY): pyproject.toml $(SOURCES)
 	@echo "Installing into .venv (2.6 GB, about two minutes)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --upgrade pip
-	@$(BIN)/pip install --quiet --editable ".[train,video,visualize,heic,litert,onnx,serve]" --group dev
+	@$(BIN)/pip install --quiet --editable ".[train,video,visualize,heic,litert,onnx,ray,serve]" --group dev
 	@touch $@
 
 # Not tensorflow-cpu: the addons' wheel wants symbols that only the other has.
