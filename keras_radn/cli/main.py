@@ -15,6 +15,7 @@ from keras_radn.cli import (
     models,
     serve,
     train,
+    visualize,
 )
 
 
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         serve,
         benchmark,
         build_ops,
+        visualize,
     ):
         command.add_parser(commands)
     options = parser.parse_args(arguments)

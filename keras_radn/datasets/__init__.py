@@ -1,6 +1,6 @@
 """Pairs of blurred and sharp images, and blur synthesis."""
 
-from keras_radn.datasets.blur_synthesis import SyntheticBlur
+from keras_radn.datasets.blur_synthesis import SyntheticBlur, motion_blur
 from keras_radn.datasets.camera import BlurStrength
 from keras_radn.datasets.check import check_sources
 from keras_radn.datasets.loaders import (
@@ -31,6 +31,7 @@ __all__ = [
     "gopro",
     "gopro_pairs",
     "image_pairs",
+    "motion_blur",
     "patch_dataset",
     "synthetic_blur",
     "synthetic_source",

@@ -135,6 +135,22 @@ def blur_scene(
     return develop(rng, mean, middle, gamma, strength)
 
 
+def motion_blur(scene: np.ndarray, length: float, angle: float) -> np.ndarray:
+    """Blurs a picture by a straight motion of known length.
+
+    Args:
+        scene: the sharp picture, float32 `(height, width, 3)`; its values are
+            averaged as they are.
+        length: of the motion, in pixels.
+        angle: its direction, in radians.
+
+    Returns:
+        float32 array of the same shape.
+    """
+    blurred, _ = expose([scene], [camera_path(length, angle)])
+    return blurred
+
+
 def random_path(rng: np.random.Generator, strength: BlurStrength) -> np.ndarray:
     """A smooth random motion during an exposure.
 

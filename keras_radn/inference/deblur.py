@@ -169,7 +169,7 @@ class Deblurrer:
         self, image: np.ndarray, progress: Progress | None = None
     ) -> np.ndarray:
         """Deblurs an array; see `deblur`."""
-        scale = _check_array(image)
+        scale = white_level(image)
         if image.ndim == 3 and image.shape[2] in (2, 4):
             sharp = self._deblur(image[..., :-1], scale, progress)
             return np.concatenate([sharp, image[..., -1:]], axis=-1)
@@ -281,8 +281,12 @@ def _aligned(size):
     return -(-int(size) // tiling.ALIGNMENT) * tiling.ALIGNMENT
 
 
-def _check_array(array):
-    """The value of white; raises ValueError for what is no image."""
+def white_level(array: np.ndarray) -> int:
+    """The value of white in an image, by its dtype.
+
+    Raises:
+        ValueError: if the array is no image as `deblur` takes it.
+    """
     if (
         array.ndim not in (2, 3)
         or (array.ndim == 3 and not 1 <= array.shape[2] <= 4)

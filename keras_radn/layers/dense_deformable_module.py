@@ -71,6 +71,31 @@ class DenseDeformableModule(keras.layers.Layer):
             channels += self.growth_rate
         self.reduction.build((*outer, channels))
 
+    def offsets(self, inputs):
+        """Offsets that the units use for `inputs`.
+
+        Args:
+            inputs: `(batch, height, width, channels)`.
+
+        Returns:
+            For each unit a tensor `(batch, height, width, 18)`: `(dy, dx)` per
+            kernel tap in pixels of the features, as
+            `DeformableConv2D.estimate_offset` gives it.
+
+        Raises:
+            ValueError: if the convolutions are ordinary ones.
+        """
+        if not self.deformable:
+            raise ValueError(
+                f"The module {self.name!r} has no offsets: it was made with "
+                "`deformable=False`."
+            )
+        offsets, features = [], inputs
+        for conv in self.convs:
+            offsets.append(conv.estimate_offset(features)[0])
+            features = ops.concatenate([features, conv(features)], axis=-1)
+        return offsets
+
     def call(self, inputs):
         features = inputs
         for conv in self.convs:

@@ -1,5 +1,6 @@
 import keras
 import tensorflow as tf
+from keras import ops
 
 from keras_radn.ops import library
 from keras_radn.ops.geometry import shape_of
@@ -75,6 +76,24 @@ class SelfAttention(keras.layers.Layer):
             for conv in (self.key_conv, self.query_conv, self.value_conv)
         )
         return attend(c, b, d, in_chunks=not training)
+
+    def attention(self, inputs, position):
+        """How a position attends to all of them, `s[j, i]` of equation 5.
+
+        Args:
+            inputs: `(batch, height, width, channels)`.
+            position: row and column of `j`.
+
+        Returns:
+            A tensor `(batch, height, width)`, float32 at least, whose sum is 1
+            for each image.
+        """
+        row, column = position
+        dtype = keras.backend.result_type(self.compute_dtype, "float32")
+        keys = ops.cast(self.key_conv(inputs), dtype)
+        query = self.query_conv(inputs[:, row : row + 1, column : column + 1])
+        similarity = ops.sum(keys * ops.cast(query, dtype), axis=-1)
+        return ops.softmax(similarity, axis=(1, 2))
 
     def call(self, inputs, training=None):
         return inputs + self.residual(inputs, training)

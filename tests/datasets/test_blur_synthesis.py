@@ -8,6 +8,7 @@ from keras_radn.datasets.blur_synthesis import (
     BlurStrength,
     blur_scene,
     camera_path,
+    motion_blur,
     random_path,
 )
 
@@ -59,6 +60,17 @@ def test_no_motion_is_no_change(photo, rng):
     scene, front = photo[:64, :64], photo[100:164, :64]
     blurred, sharp = blur_scene(rng, scene, front, strength)
     np.testing.assert_allclose(blurred.astype(int), sharp.astype(int), atol=1)
+
+
+@pytest.mark.parametrize(("angle", "axis"), [(0, 1), (np.pi / 2, 0)])
+def test_motion_of_known_length(photo, angle, axis):
+    """A motion by 16 pixels is nearly a box filter of that width."""
+    sharp = photo[:96, 100:196].astype("float32") / 255
+    expected = ndimage.uniform_filter1d(sharp, 17, axis=axis, mode="mirror")
+    blurred = motion_blur(sharp, 16, angle)
+    assert blurred.dtype == "float32"
+    np.testing.assert_allclose(blurred, expected, atol=1e-3)
+    np.testing.assert_allclose(motion_blur(sharp, 0, angle), sharp, atol=1e-6)
 
 
 def test_foreground_covers_a_part(photo, rng):

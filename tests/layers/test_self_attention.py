@@ -31,6 +31,22 @@ def test_equals_equations_5_and_6(rng):
     )
 
 
+def test_attention_of_a_position(rng):
+    """The rows of equation 5 make equation 6."""
+    layer = build(rng)
+    features = rng.normal(size=(2, 3, 4, 16)).astype("float32")
+    d = layer.value_conv(features)
+    expected = layer.residual(features)
+    for row, column in ((0, 0), (2, 1)):
+        attention = layer.attention(features, (row, column))
+        np.testing.assert_allclose(
+            np.einsum("bhw,bhwc->bc", attention, d),
+            expected[:, row, column],
+            rtol=1e-4,
+            atol=1e-4,
+        )
+
+
 def test_starts_as_the_identity(rng):
     features = rng.normal(size=(1, 4, 5, 16)).astype("float32")
     np.testing.assert_array_equal(SelfAttention()(features), features)
