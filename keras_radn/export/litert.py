@@ -181,7 +181,7 @@ def _sides(model, size):
 
 
 def _convert(model, precision, sides):
-    deblur = picture_function(model)
+    deblur = picture_function(model, loops=False)
     archive = keras.export.ExportArchive()
     archive.add_endpoint(
         "serving_default",
