@@ -145,6 +145,7 @@ def attend(
     if (
         not in_chunks
         or library.in_xla()
+        or not library.loops()
         or (isinstance(count, int) and count == 1)
     ):
         residual = attend_all(queries)
