@@ -8,7 +8,7 @@ ADDONS := .venv-addons
 SOURCES := $(wildcard custom_ops/*.* custom_ops/src/*.* custom_ops/src/*/*.*)
 
 .PHONY: demo test test-fast test-sanitize test-addons lint format benchmark \
-	clean
+	docs clean
 
 # Deblurs a photograph from scikit-image; pictures go to demo_output/.
 demo: $(READY)
@@ -46,12 +46,16 @@ format: $(READY)
 benchmark: $(READY)
 	$(BIN)/python benchmarks/deformable_conv.py
 
+# The guides and the API reference, in site/; warnings are errors.
+docs: $(READY)
+	$(BIN)/python -m mkdocs build --strict
+
 $(READY): pyproject.toml $(SOURCES)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
-	@echo "Installing into .venv (2.6 GB, about two minutes)"
+	@echo "Installing into .venv (4 GB, about three minutes)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --upgrade pip
-	@$(BIN)/pip install --quiet --editable ".[train,video,visualize,heic,litert,onnx,ray,serve]" --group dev
+	@$(BIN)/pip install --quiet --editable ".[demo,heic,litert,onnx,ray,serve,train,video,visualize]" --group dev
 	@touch $@
 
 # Not tensorflow-cpu: the addons' wheel wants symbols that only the other has.
@@ -63,4 +67,4 @@ $(ADDONS)/.ready:
 	@touch $@
 
 clean:
-	rm -rf .venv $(ADDONS) demo_output
+	rm -rf .venv $(ADDONS) demo_output site

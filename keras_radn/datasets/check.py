@@ -28,15 +28,25 @@ def check_sources(
     Raises:
         ValueError: if entries are unreadable, truncated, differ in size from
             their partner or are smaller than patches; names the first ten.
+
+    Example:
+
+    ```python
+    from keras_radn import datasets
+
+    datasets.check_sources([datasets.ImagePairs("GOPRO_Large")], patch_size=64)
+    ```
     """
     entries = [(s, i) for s in sources for i in range(len(s))]
+    console = Console(stderr=True)
     with ThreadPoolExecutor(max_workers=4) as pool:
         reasons = track(
             pool.map(lambda entry: _reason(*entry, patch_size), entries),
             "Checking the data",
             total=len(entries),
-            console=Console(stderr=True),
-            disable=not progress,
+            console=console,
+            # In a notebook, it would need ipywidgets.
+            disable=console.is_jupyter or not progress,
         )
         bad = [reason for reason in reasons if reason]
     if bad:

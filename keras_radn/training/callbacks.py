@@ -163,7 +163,8 @@ class TrainingProgress(keras.callbacks.Callback):
             TextColumn("{task.fields[rate]:.1f} images/s"),
             TimeRemainingColumn(),
             console=self.console,
-            disable=not self.console.is_terminal,
+            # In a notebook, it would need ipywidgets.
+            disable=self.console.is_jupyter or not self.console.is_terminal,
         )
 
     def on_train_begin(self, logs=None):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -44,24 +45,21 @@ def map_figure(
     """
     maps = []
     if offset_difference is not None:
-        limit = np.percentile(np.abs(offset_difference), _PERCENTILES[1])
-        limit = max(float(limit), 1e-6)
         maps.append(
             (
                 "Horizontal spread of the kernels",
                 "x-offset of last minus first column, pixels",
                 offset_difference,
-                {"cmap": _SIGNED_MAP, "vmin": -limit, "vmax": limit},
+                difference_style(offset_difference),
             )
         )
     if attention_residual is not None:
-        low, high = _limits(attention_residual)
         maps.append(
             (
                 "Residual of the self-attention",
                 "mean magnitude of the features",
                 attention_residual,
-                {"cmap": _MAGNITUDE_MAP, "vmin": low, "vmax": high},
+                residual_style(attention_residual),
             )
         )
     figure, axes = _panels(image, 1 + len(maps))
@@ -71,6 +69,19 @@ def map_figure(
         drawn = _show(axis, values, title, **style)
         _color_bar(figure, drawn, axis, label, width)
     return figure
+
+
+def difference_style(values: np.ndarray) -> dict[str, Any]:
+    """`imshow` arguments for an `Inspection.offset_difference`."""
+    limit = np.percentile(np.abs(values), _PERCENTILES[1])
+    limit = max(float(limit), 1e-6)
+    return {"cmap": _SIGNED_MAP, "vmin": -limit, "vmax": limit}
+
+
+def residual_style(values: np.ndarray) -> dict[str, Any]:
+    """`imshow` arguments for an `Inspection.attention_residual`."""
+    low, high = _limits(values)
+    return {"cmap": _MAGNITUDE_MAP, "vmin": low, "vmax": high}
 
 
 def attention_figure(

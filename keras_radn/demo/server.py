@@ -1,0 +1,97 @@
+import contextlib
+import ipaddress
+import signal
+import socket
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import uvicorn
+
+from keras_radn.demo.app import make_app
+from keras_radn.demo.jobs import JobQueue
+from keras_radn.demo.work import make_work
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """How the page is served.
+
+    Args:
+        host: address to listen on.
+        port: 0 takes a free one.
+        max_bytes: of a file.
+        max_pixels: of a picture.
+        waiting: pictures that may wait while one is deblurred.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 7860
+    max_bytes: int = 64_000_000
+    max_pixels: int = 24_000_000
+    waiting: int = 4
+
+
+def serve(model: keras.Model, options: DemoOptions) -> None:
+    """Serves the page until SIGTERM or SIGINT; prints where.
+
+    Args:
+        model: the network.
+        options: how.
+
+    Raises:
+        OSError: if the port is taken or the address is none of this computer.
+    """
+    local = _is_loopback(options.host)
+    hosts = ["localhost", "127.0.0.1", "[::1]", options.host] if local else None
+    with (
+        _listen(options.host, options.port) as listener,
+        tempfile.TemporaryDirectory(prefix="keras-radn-") as folder,
+    ):
+        jobs = JobQueue(make_work(model), Path(folder), options.waiting)
+        app = make_app(jobs, options.max_bytes, options.max_pixels, hosts)
+        server = _Server(
+            uvicorn.Config(
+                app, log_level="error", lifespan="off", server_header=False
+            )
+        )
+        port = listener.getsockname()[1]
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        jobs.start()
+        try:
+            print(f"Open http://{host}:{port} (Ctrl-C ends)", flush=True)
+            server.run([listener])
+        finally:
+            jobs.close()
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self):
+        """They end it with the exit status 0."""
+        numbers = signal.SIGTERM, signal.SIGINT
+        before = [signal.signal(n, self.handle_exit) for n in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
+
+
+def _listen(host, port):
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise OSError(
+            f"{host}:{port}: cannot be listened on: {error.strerror}; choose "
+            "another --port or --host."
+        ) from error
+
+
+def _is_loopback(host):
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
