@@ -52,10 +52,10 @@ docs: $(READY)
 
 $(READY): pyproject.toml $(SOURCES)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
-	@echo "Installing into .venv (2.6 GB, about two minutes)"
+	@echo "Installing into .venv (4 GB, about three minutes)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --upgrade pip
-	@$(BIN)/pip install --quiet --editable ".[train,video,visualize,heic,litert,onnx,serve,demo]" --group dev
+	@$(BIN)/pip install --quiet --editable ".[demo,heic,litert,onnx,ray,serve,train,video,visualize]" --group dev
 	@touch $@
 
 # Not tensorflow-cpu: the addons' wheel wants symbols that only the other has.

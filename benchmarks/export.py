@@ -18,13 +18,13 @@ import numpy as np
 import onnxruntime
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
-from measure import median_seconds
 from skimage import data
 
 from keras_radn import export
 from keras_radn.cli.model_file import load_model
 from keras_radn.cli.tables import markdown_table
 from keras_radn.datasets.blur_synthesis import blur_scene
+from keras_radn.inference.benchmark import median_seconds
 
 COLUMNS = {
     "name": ("format", ""),

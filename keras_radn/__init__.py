@@ -21,7 +21,7 @@ if keras.backend.backend() != "tensorflow":
     )
 
 from keras_radn import layers, losses, metrics, models, ops
-from keras_radn.inference import deblur, deblur_files
+from keras_radn.inference import deblur, deblur_files, deblur_video
 from keras_radn.models import RADN, ResidualBaseline, inference_model
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "ResidualBaseline",
     "deblur",
     "deblur_files",
+    "deblur_video",
     "inference_model",
     "layers",
     "losses",

@@ -1,6 +1,7 @@
 import contextlib
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,9 +36,7 @@ def written_beside(
     ```
     """
     path = Path(path)
-    # A name may have 255 bytes; the suffix is not the long part.
-    name = f".{path.stem[:40]}.{os.getpid()}{path.suffix}"
-    partial = path.with_name(name)
+    partial = path.with_name(_partial_name(path, str(os.getpid())))
     aside = partial.with_suffix(".old")
     try:
         yield partial
@@ -55,6 +54,25 @@ def written_beside(
                 shutil.rmtree(leftover)
             else:
                 leftover.unlink(missing_ok=True)
+
+
+def remove_partials(path: str | os.PathLike) -> None:
+    """Removes what killed processes have left beside a file.
+
+    Args:
+        path: the file; no other process may be writing it.
+    """
+    path = Path(path)
+    mark = "PROCESS"
+    name = re.escape(_partial_name(path, mark)).replace(mark, r"\d+")
+    for other in path.parent.glob(".*"):  # none if there is no folder
+        if re.fullmatch(name, other.name):
+            other.unlink(missing_ok=True)
+
+
+def _partial_name(path, process):
+    # A name may have 255 bytes; the suffix is not the long part.
+    return f".{path.stem[:40]}.{process}{path.suffix}"
 
 
 def _rename_to_new(source, target):

@@ -1,6 +1,6 @@
 import pytest
 
-from keras_radn.files import written_beside
+from keras_radn.files import remove_partials, written_beside
 
 
 def test_takes_the_place_of_the_file(tmp_path):
@@ -61,3 +61,16 @@ def test_a_folder_that_cannot_take_its_place(tmp_path, monkeypatch):
         write_folder(path, "new")
     assert (path / "part").read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_processes_left(tmp_path):
+    for name in (".a.12.png", ".a.123.png", "a.png", ".a.b.png", ".ab.1.png"):
+        (tmp_path / name).touch()
+    with written_beside(tmp_path / "a.png") as partial:
+        partial.touch()
+        remove_partials(tmp_path / "a.png")
+        assert not partial.exists()
+        partial.touch()
+    remove_partials(tmp_path / "none" / "a.png")
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"a.png", ".a.b.png", ".ab.1.png"}

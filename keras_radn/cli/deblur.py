@@ -13,11 +13,18 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from keras_radn.cli.model_file import add_model_argument, load_network
+from keras_radn.cli.model_file import (
+    add_model_argument,
+    load_model,
+    load_network,
+)
 from keras_radn.files import written_beside
 from keras_radn.inference import Deblurrer, Report
+from keras_radn.inference.cluster import deblur_jobs_on_ray
 from keras_radn.inference.files import check_job, run_job
+from keras_radn.inference.manifest import Manifest
 from keras_radn.inference.planning import plan_jobs
+from keras_radn.inference.remote_planning import plan_remote_jobs
 from keras_radn.models.inference_form import DTYPES
 
 
@@ -25,22 +32,22 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     """Adds `keras-radn deblur`."""
     parser = commands.add_parser(
         "deblur",
-        help="deblur photographs",
-        description="Deblurs image files. A file that fails does not keep "
-        "the others from being done; the exit status is then 1.",
+        help="deblur photographs and videos",
+        description="Deblurs image and video files. A file that fails does not "
+        "keep the others from being done; the exit status is then 1.",
     )
     parser.add_argument(
         "inputs",
         nargs="+",
         metavar="IN",
-        help="image file, folder (with all its folders) or 'pattern'",
+        help="image or video file, folder (with all its folders) or 'pattern'",
     )
     parser.add_argument(
         "-o",
         "--output",
         required=True,
         metavar="OUT",
-        help="a folder, or for one input a file with an image suffix",
+        help="a folder, or for one input a file with the suffix of a format",
     )
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument(
@@ -107,6 +114,29 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--json", metavar="FILE", type=Path, help="write a report, too"
     )
+    cluster = parser.add_argument_group(
+        "many machines",
+        "With --ray, inputs and output may be URIs such as s3://bucket/folder, "
+        "and the same command goes on where an earlier one ended.",
+    )
+    cluster.add_argument(
+        "--ray",
+        action="store_true",
+        help="spread the files over the Ray cluster of the environment "
+        "variable RAY_ADDRESS, or over processes of this machine",
+    )
+    cluster.add_argument(
+        "--workers",
+        type=_number(1),
+        metavar="N",
+        help="each with a model of its own (default: one for each GPU, or for "
+        "each machine)",
+    )
+    cluster.add_argument(
+        "--manifest",
+        metavar="FILE",
+        help="what became of each file (default: manifest.jsonl in OUT)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -115,7 +145,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json is not None and not options.json.absolute().parent.is_dir():
         raise FileNotFoundError(f"{options.json}: there is no such folder.")
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-    jobs = plan_jobs(options.inputs, options.output, compare=options.compare)
+    jobs = _plan(options)
     reports = []
     with _terminated_as_interrupted(), _limit(options.max_megapixels):
         try:
@@ -136,14 +166,31 @@ def run(options: argparse.Namespace) -> int:
         done = sum(report.status == "done" for report in reports)
         _say(
             f"interrupted: {done} of {len(jobs)} files are done, the others "
-            "untouched; the same command with --skip-existing goes on"
+            "untouched; the same command"
+            f"{'' if options.ray else ' with --skip-existing'} goes on"
         )
         return 130
     return int(failed > 0)
 
 
+def _plan(options):
+    if not options.ray:
+        for name in ("workers", "manifest"):
+            if getattr(options, name) is not None:
+                raise ValueError(f"--{name} is for work with --ray.")
+        return plan_jobs(
+            options.inputs, options.output, compare=options.compare
+        )
+    if options.compare:
+        raise ValueError("--compare is not available with --ray.")
+    return plan_remote_jobs(options.inputs, options.output)
+
+
 def _reports(jobs, options) -> Iterator[Report]:
     """Does the work, and says what is done."""
+    if options.ray:
+        yield from _ray_reports(jobs, options)
+        return
     checks = [check_job(j, options.force, options.skip_existing) for j in jobs]
     if options.dry_run:
         for report in checks:
@@ -169,6 +216,33 @@ def _reports(jobs, options) -> Iterator[Report]:
                     options.skip_existing,
                     tiles,
                 )
+            advance()
+            _show(report)
+            yield report
+
+
+def _ray_reports(jobs, options):
+    record = Manifest.of(options.output, options.manifest)
+    choice = options.force, options.skip_existing
+    if options.dry_run:
+        reports = (record.check(job, *choice) for job in jobs)
+    else:
+        reports = deblur_jobs_on_ray(
+            jobs,
+            record,
+            # The packaged network is where the package is.
+            options.model and load_model(options.model),
+            workers=options.workers,
+            quality=options.quality,
+            force=options.force,
+            skip_existing=options.skip_existing,
+            dtype=options.dtype,
+            ensemble=options.ensemble,
+            tile=options.tile,
+            overlap=options.overlap,
+        )
+    with _progress(len(jobs)) as (advance, _):
+        for report in reports:
             advance()
             _show(report)
             yield report
@@ -201,7 +275,7 @@ def _printable(text):
 
 @contextlib.contextmanager
 def _progress(count) -> Iterator[tuple[Callable, Callable]]:
-    """A bar for the files and one for the tiles of a large picture."""
+    """A bar for the files, one for tiles of a picture or frames of a video."""
     console = Console(stderr=True)
     with Progress(
         *Progress.get_default_columns()[:2],
@@ -213,7 +287,7 @@ def _progress(count) -> Iterator[tuple[Callable, Callable]]:
         redirect_stdout=sys.stdout.isatty(),
     ) as progress:
         files = progress.add_task("Deblurring", total=count)
-        tiles = progress.add_task("Tiles", total=None, visible=False)
+        tiles = progress.add_task("This file", total=None, visible=False)
 
         def show_tiles(done, total):
             progress.update(

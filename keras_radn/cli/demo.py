@@ -1,6 +1,15 @@
 import argparse
 
 from keras_radn.cli.model_file import add_model_argument, load_model
+from keras_radn.cli.numbers import Number, add_numbers, check_numbers
+
+_NUMBERS = (
+    Number("port", int, 7860, 0, 65535, "0 takes a free one and prints it"),
+    Number("max-megabytes", float, 64, 0.001, 2000, "refuse larger files"),
+    Number(
+        "max-megapixels", float, 24, 0.001, 10_000, "refuse larger pictures"
+    ),
+)
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -20,18 +29,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "another one is for networks whose users you trust (default: "
         "%(default)s)",
     )
-    for name, kind, default, text in (
-        ("port", int, 7860, "0 takes a free one and prints it"),
-        ("max-megabytes", float, 64, "refuse larger files"),
-        ("max-megapixels", float, 24, "refuse larger pictures"),
-    ):
-        parser.add_argument(
-            f"--{name}",
-            type=kind,
-            default=default,
-            metavar="N",
-            help=f"{text} (default: %(default)s)",
-        )
+    add_numbers(parser, _NUMBERS)
     parser.set_defaults(run=run)
 
 
@@ -40,16 +38,7 @@ def run(options: argparse.Namespace) -> int:
     # Here, not above: the other commands do not need the extra.
     from keras_radn import demo
 
-    for name, least, most in (
-        ("port", 0, 65535),
-        ("max_megabytes", 0.001, 2000),
-        ("max_megapixels", 0.001, 10_000),
-    ):
-        if not least <= getattr(options, name) <= most:
-            raise ValueError(
-                f"--{name.replace('_', '-')} has to be from {least} to {most}. "
-                f"Received: {getattr(options, name)}."
-            )
+    check_numbers(options, _NUMBERS)
     demo.serve(
         load_model(options.model),
         demo.DemoOptions(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import keras
 
-from keras_radn.inference.deblur import default_model
-from keras_radn.models import RADN, inference_model
+from keras_radn.inference.deblur import default_model, for_inference
+from keras_radn.models import RADN
 
 
 def add_model_argument(parser: argparse.ArgumentParser) -> None:
@@ -57,5 +57,4 @@ def load_network(path: str | None, dtype: str) -> Callable:
     """
     if path is None:
         return default_model(dtype)
-    model = load_model(path)
-    return inference_model(model, dtype) if isinstance(model, RADN) else model
+    return for_inference(load_model(path), dtype)

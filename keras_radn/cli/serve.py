@@ -6,6 +6,73 @@ import tempfile
 from pathlib import Path
 
 from keras_radn.cli.model_file import add_model_argument, load_model
+from keras_radn.cli.numbers import Number, add_numbers, check_numbers
+
+# The largest body is below gRPC's own bound of 2^31 bytes.
+_NUMBERS = (
+    Number(
+        "rest-port", int, 8501, 0, 65535, "0 takes a free one and prints it"
+    ),
+    Number(
+        "grpc-port", int, 8500, 0, 65535, "0 takes a free one and prints it"
+    ),
+    Number(
+        "workers",
+        int,
+        1,
+        1,
+        256,
+        "requests computed at a time, each on all cores",
+    ),
+    Number(
+        "queue-length",
+        int,
+        16,
+        0,
+        10_000,
+        "requests that may wait; more get a 503",
+    ),
+    Number(
+        "timeout",
+        float,
+        30,
+        0.001,
+        86_400,
+        "seconds for a request; later it gets a 504",
+    ),
+    Number(
+        "max-body-megabytes",
+        float,
+        32,
+        0.001,
+        2000,
+        "of a request; larger get a 413",
+    ),
+    Number(
+        "max-megapixels",
+        float,
+        6,
+        0.001,
+        10_000,
+        "of a request; larger get a 413",
+    ),
+    Number(
+        "poll-seconds",
+        float,
+        1,
+        0.01,
+        86_400,
+        "between two looks for new versions",
+    ),
+    Number(
+        "drain-seconds",
+        float,
+        30,
+        0,
+        86_400,
+        "for running requests after SIGTERM",
+    ),
+)
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -41,24 +108,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="address to listen on; there is no authentication and no TLS, so "
         "leave others to a proxy (default: %(default)s)",
     )
-    for name, kind, default, text in (
-        ("rest-port", int, 8501, "0 takes a free one and prints it"),
-        ("grpc-port", int, 8500, "0 takes a free one and prints it"),
-        ("workers", int, 1, "requests computed at a time, each on all cores"),
-        ("queue-length", int, 16, "requests that may wait; more get a 503"),
-        ("timeout", float, 30, "seconds for a request; later it gets a 504"),
-        ("max-body-megabytes", float, 32, "of a request; larger get a 413"),
-        ("max-megapixels", float, 6, "of a request; larger get a 413"),
-        ("poll-seconds", float, 1, "between two looks for new versions"),
-        ("drain-seconds", float, 30, "for running requests after SIGTERM"),
-    ):
-        parser.add_argument(
-            f"--{name}",
-            type=kind,
-            default=default,
-            metavar="N",
-            help=f"{text} (default: %(default)s)",
-        )
+    add_numbers(parser, _NUMBERS)
     parser.set_defaults(run=run)
 
 
@@ -67,22 +117,7 @@ def run(options: argparse.Namespace) -> int:
     # Here, not above: the other commands do not need the extra.
     from keras_radn import serving
 
-    for name, least, most in (
-        ("rest_port", 0, 65535),
-        ("grpc_port", 0, 65535),
-        ("workers", 1, 256),
-        ("queue_length", 0, 10_000),
-        ("timeout", 0.001, 86_400),
-        ("max_body_megabytes", 0.001, 2000),  # gRPC's own bound is 2^31
-        ("max_megapixels", 0.001, 10_000),
-        ("poll_seconds", 0.01, 86_400),
-        ("drain_seconds", 0, 86_400),
-    ):
-        if not least <= getattr(options, name) <= most:
-            raise ValueError(
-                f"--{name.replace('_', '-')} has to be from {least} to {most}. "
-                f"Received: {getattr(options, name)}."
-            )
+    check_numbers(options, _NUMBERS)
     server_options = serving.ServerOptions(
         host=options.host,
         rest_port=options.rest_port,

@@ -18,6 +18,7 @@ from keras_radn.datasets.files import find_files
 from keras_radn.datasets.interpolation import average, optical_flow
 from keras_radn.datasets.opencv import cv2
 from keras_radn.datasets.patches import PatchSource, require_size
+from keras_radn.videos import import_av, open_video
 
 SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm")
 
@@ -65,7 +66,7 @@ class VideoBlur(PatchSource):
         seconds: int = 16,
         memory: int = 2 * 2**30,
     ):
-        _import_av()
+        import_av()
         self.paths = find_files(root, SUFFIXES)
         if not self.paths:
             raise FileNotFoundError(
@@ -160,27 +161,18 @@ def read_frames(path: Path) -> Iterator[tuple[int, np.ndarray]]:
         ImportError: if PyAV is not installed.
         ValueError: if the file is no readable video or is damaged.
     """
-    av = _import_av()
-    try:
-        with av.open(path) as container:
-            stream = container.streams.video[0]
-            # Else damaged frames are patched up from others.
-            stream.codec_context.options = {"err_detect": "explode"}
-            rate = stream.average_rate or 30
-            for i, frame in enumerate(container.decode(stream)):
-                yield (
-                    int(i / rate),
-                    frame.reformat(
-                        frame.width // 2,
-                        frame.height // 2,
-                        "rgb24",
-                        interpolation="AREA",
-                    ).to_ndarray(),
-                )
-    except (av.FFmpegError, IndexError) as error:
-        raise ValueError(
-            f"{path} is no readable video ({error}); replace or remove it."
-        ) from error
+    with open_video(path) as (container, stream):
+        rate = stream.average_rate or 30
+        for i, frame in enumerate(container.decode(stream)):
+            yield (
+                int(i / rate),
+                frame.reformat(
+                    frame.width // 2,
+                    frame.height // 2,
+                    "rgb24",
+                    interpolation="AREA",
+                ).to_ndarray(),
+            )
 
 
 def _sharpest_moments(path, seconds):
@@ -221,13 +213,3 @@ def _liveliest_place(rng, flows, size):
         for top, left in places
     ]
     return places[np.argmax(motion)].tolist()
-
-
-def _import_av():
-    try:
-        import av
-    except ImportError as error:
-        raise ImportError(
-            "Reading videos needs PyAV: pip install 'keras-radn[video]'."
-        ) from error
-    return av

@@ -52,7 +52,8 @@ def litert(
             - `"float32"`;
             - `"float16"`: weights of 16 bits, half the size;
             - `"dynamic"`: weights of 8 bits, products of 8 bits where the
-              runtime has them, all else in float32;
+              runtime has them, all else in float32. Give a `size`: without
+              one it was many times slower than float32;
             - `"int8"`: weights (per channel) and activations of 8 bits in
               all convolutions and matrix products; what has few operations
               and needs precision (where to sample, attention's softmax, the
@@ -181,7 +182,7 @@ def _sides(model, size):
 
 
 def _convert(model, precision, sides):
-    deblur = picture_function(model)
+    deblur = picture_function(model, loops=False)
     archive = keras.export.ExportArchive()
     archive.add_endpoint(
         "serving_default",

@@ -1,5 +1,6 @@
 """What all formats share: the function that is exported, and its check."""
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,12 +37,13 @@ class Exported:
 
 
 def picture_function(
-    model: keras.Model,
+    model: keras.Model, loops: bool = True
 ) -> tf.types.experimental.GenericFunction:
     """What is exported: a picture in, a picture out.
 
     Args:
         model: a network that maps images `(batch, height, width, 3)` to such.
+        loops: whether large images may be done a chunk at a time.
 
     Returns:
         A function of float32 images in [0, 1], named `images`, to images of
@@ -64,7 +66,8 @@ def picture_function(
     )
     def deblur(images):
         # Here, since Keras and TensorFlow may trace it when they like.
-        with library.forced("gather"):
+        whole = contextlib.nullcontext() if loops else library.without_loops()
+        with library.forced("gather"), whole:
             outputs = model(
                 tf.cast(images, model.inputs[0].dtype), training=False
             )

@@ -96,7 +96,7 @@ def _convert(model, deform_conv):
     from tf2onnx import convert
 
     placeholders = _Placeholders()
-    deblur = picture_function(model)
+    deblur = picture_function(model, loops=False)
     function = tf.function(
         lambda images: {"deblurred": deblur.python_function(images)},
         input_signature=deblur.input_signature,

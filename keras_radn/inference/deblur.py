@@ -12,7 +12,7 @@ from keras_radn.inference import tiling
 from keras_radn.inference.network import as_function, self_ensemble
 from keras_radn.inference.pictures import from_pil
 from keras_radn.inference.reading import read_picture
-from keras_radn.models import inference_model
+from keras_radn.models import RADN, inference_model
 
 _FULL_SCALE = {"uint8": 255, "uint16": 65535}
 
@@ -256,6 +256,16 @@ class Deblurrer:
 def default_model(dtype: str = "auto") -> Callable:
     """The packaged network in its inference form, made once per dtype."""
     return inference_model("radn_final", dtype)
+
+
+def for_inference(model: keras.Model, dtype: str = "auto") -> Callable:
+    """A RADN in its inference form, another model as it is.
+
+    Args:
+        model: any model of images.
+        dtype: see `inference_model`; other models have a dtype of their own.
+    """
+    return inference_model(model, dtype) if isinstance(model, RADN) else model
 
 
 def _counted(network, total, progress):

@@ -13,8 +13,9 @@ from PIL import Image
 
 from keras_radn.inference.deblur import Deblurrer, Progress
 from keras_radn.inference.pictures import Metadata, Picture
-from keras_radn.inference.planning import Job, plan_jobs
+from keras_radn.inference.planning import Job, is_video, plan_jobs
 from keras_radn.inference.reading import read_pages
+from keras_radn.inference.video import check_output, process_video
 from keras_radn.inference.writing import output_format, save_pages
 
 # Pixels between before and after, and the longest side that JPEG holds.
@@ -35,7 +36,7 @@ class Report:
         notes: sentences on what was changed beside the blur.
         width: of the picture in pixels, of the first page.
         height: of the picture in pixels, of the first page.
-        pages: how many.
+        pages: how many, or how many frames of a video.
         seconds: for all, from reading to writing.
     """
 
@@ -167,7 +168,8 @@ def check_job(
                 "can be written to."
             )
         for target in filter(None, (job.target, job.compare)):
-            output_format(target)
+            check = check_output if is_video(job) else output_format
+            check(target)
             if not force and os.path.lexists(target):
                 raise FileExistsError(
                     f"{target}: exists already; choose another output or use "
@@ -190,6 +192,14 @@ def _sentence(job, error):
 
 
 def _deblur_job(job, deblurrer, quality, force, progress, report):
+    if is_video(job):
+        _make_folder(job)
+        video = process_video(
+            job.source, job.target, deblurrer, force, progress
+        )
+        report.width, report.height = video.width, video.height
+        report.pages, report.notes = video.frames, video.notes
+        return
     pages = read_pages(job.source)
     first, second = next(pages), next(pages, None)
     if second is not None and output_format(job.target) != "TIFF":

@@ -4,7 +4,9 @@ import glob
 import os
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
+
+from keras_radn import videos
 
 # Suffixes of the pictures that are taken from a folder.
 PICTURE_SUFFIXES = frozenset(
@@ -15,8 +17,14 @@ PICTURE_SUFFIXES = frozenset(
     )
 )
 
+# Suffixes of all files that are taken from a folder.
+FILE_SUFFIXES = PICTURE_SUFFIXES | videos.SUFFIXES
+
 # Read but not written: `a.gif` becomes `a.gif.png`, beside that of an `a.png`.
-_ONLY_READ = (".gif",)
+# Matroska holds all kinds of sound.
+_ONLY_READ = {".gif": ".png"} | dict.fromkeys(
+    videos.SUFFIXES.difference(videos.OUTPUT_SUFFIXES), ".mkv"
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,7 @@ def plan_jobs(
     output: str | os.PathLike,
     *,
     compare: bool = False,
-    suffixes: Collection[str] = PICTURE_SUFFIXES,
+    suffixes: Collection[str] = FILE_SUFFIXES,
 ) -> list[Job]:
     """Finds the files of a batch and their targets.
 
@@ -96,7 +104,7 @@ def plan_jobs(
         jobs = [
             Job(
                 item.path,
-                _writable(output / item.relative),
+                output_name(output / item.relative),
                 folder=output,
                 problem=item.problem,
             )
@@ -190,13 +198,20 @@ def _is_below(path, folder):
     return any(_is_same(parent, folder) for parent in path.parents)
 
 
-def _writable(target):
-    is_other = target.suffix.lower() in _ONLY_READ
-    return target.with_name(f"{target.name}.png") if is_other else target
+def is_video(job: Job) -> bool:
+    """Whether the source is a video, by its suffix."""
+    return job.source.suffix.lower() in videos.SUFFIXES
+
+
+def output_name(path: PurePath) -> PurePath:
+    """A path with a suffix that can be written added to another one."""
+    return path.with_name(path.name + _ONLY_READ.get(path.suffix.lower(), ""))
 
 
 def _with_compare(job):
     target = job.target
+    if is_video(job):
+        return job
     compare = target.with_name(f"{target.name}.compare.jpg")
     return Job(job.source, target, job.folder, compare, job.problem)
 

@@ -1,4 +1,4 @@
-"""Weights that come with the package.
+"""Weights that come with the package, or from a file or address.
 
 A file is a NumPy archive (`.npz`) of arrays named by the paths of the
 model's variables. Kernels are float16; vectors (biases, batch norm) float32.
@@ -8,6 +8,7 @@ import hashlib
 import inspect
 import io
 import os
+import zipfile
 from pathlib import Path
 
 import keras
@@ -18,17 +19,54 @@ from keras_radn.files import written_beside
 _FOLDER = Path(__file__).parent / "data"
 
 
-def load_packaged_weights(model: keras.Model) -> None:
-    """Loads the packaged weights whose preset has the model's architecture.
+def load_pretrained(
+    model: keras.Model, source: bool | str | os.PathLike
+) -> None:
+    """Loads deblurring weights into a model.
 
     Args:
         model: an instance of a class with `presets` and `architecture()`.
+        source: `True`: the packaged weights whose preset has the model's
+            architecture; a path: a file of `write_weights`; an address with
+            `://`: such a file, which `keras.utils.get_file` downloads once.
+            An address may end in `#sha256=` and the hexadecimal SHA-256 that
+            the file must have.
 
     Raises:
-        ValueError: if no packaged weights fit the architecture, or the file
-            is not the one that was released.
-        FileNotFoundError: if the file is missing from the installation.
+        ValueError: if no packaged weights fit the architecture, the file is
+            not the one that was released or of another architecture, or the
+            download fails.
+        FileNotFoundError: if there is no such file.
     """
+    if source is True:
+        _load_packaged(model)
+    elif "://" in str(source):
+        read_weights(model, _download(str(source)))
+    elif not Path(source).is_file():
+        raise FileNotFoundError(f"There is no weights file {source!s}.")
+    else:
+        read_weights(model, source)
+
+
+def _download(address):
+    address, _, sha256 = address.partition("#sha256=")
+    try:
+        return keras.utils.get_file(
+            origin=address,
+            # Files of one name from several addresses are several files.
+            fname=f"{hashlib.sha256(address.encode()).hexdigest()[:16]}.npz",
+            cache_subdir="keras_radn",
+            file_hash=sha256 or None,
+            hash_algorithm="sha256",
+        )
+    except Exception as error:  # urllib and Keras raise many kinds
+        raise ValueError(
+            f"{address} could not be downloaded ({error}). Check the address, "
+            "or download it by other means and pass its path."
+        ) from error
+
+
+def _load_packaged(model):
     for preset in model.presets.values():
         if "weights" in preset and _fits(model, preset["config"]):
             weights = preset["weights"]
@@ -124,8 +162,13 @@ def _read(path, sha256):
             f"{path} is damaged or not the released file: its SHA-256 is "
             f"{digest}, expected {sha256}. Install the package again."
         )
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        return dict(archive)
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            return dict(archive)
+    except (ValueError, TypeError, OSError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} is no weights file (.npz) that can be read: {error}"
+        ) from error
 
 
 def write_weights(model: keras.Model, path: str | os.PathLike) -> str:

@@ -1,4 +1,4 @@
-"""Variants of the paper's Table 1 and the weights that come with them."""
+"""Variants of the paper's Table 1, a light one, and packaged weights."""
 
 RADN_PRESETS = {
     "radn1": {
@@ -42,6 +42,18 @@ RADN_PRESETS = {
                 "d0957fa26a397fb9747af5938fb39365"
                 "bb83eb0af5502b264ac67de181bb5328"
             ),
+        },
+    },
+    "lite": {
+        "description": "Narrow, with fewer units, for phones and CPUs.",
+        "config": {
+            "encoder_units": (6, 8, 12),
+            "growth_rate": 16,
+            "stem_filters": 48,
+            "transition_filters": (64, 96, 160),
+            "decoder_filters": (64, 48, 48, 16),
+            "deform_units": 4,
+            "deform_growth_rate": 24,
         },
     },
 }

@@ -1,3 +1,5 @@
+import os
+
 import keras
 import tensorflow as tf
 from keras import layers
@@ -19,7 +21,7 @@ from keras_radn.models.deblurring_model import (
     paper_recipe,
 )
 from keras_radn.models.densenet_transfer import load_densenet121
-from keras_radn.models.packaged_weights import load_packaged_weights
+from keras_radn.models.packaged_weights import load_pretrained
 from keras_radn.models.presets import RADN_PRESETS
 
 # ImageNet statistics of RGB in [0, 1], as DenseNet-121 was trained.
@@ -52,8 +54,10 @@ class RADN(DeblurringModel):
         encoder_weights: start of the encoder: `None` (random), `"imagenet"`
             (downloaded by `keras.applications`) or the path of a weights file
             of `keras.applications.DenseNet121`.
-        pretrained: whether to load the deblurring weights that come with the
-            package. Excludes `encoder_weights`.
+        pretrained: `True` loads the deblurring weights that come with the
+            package, a path or an address those of a file (`weights.npz` of a
+            training); see `keras_radn.models.packaged_weights`. Excludes
+            `encoder_weights`.
         encoder_units: units of the three dense blocks.
         growth_rate: growth rate of the dense blocks.
         stem_filters: filters of the stem convolution.
@@ -90,7 +94,7 @@ class RADN(DeblurringModel):
         attention: bool = True,
         stem_pool: bool = True,
         encoder_weights: str | None = None,
-        pretrained: bool = False,
+        pretrained: bool | str | os.PathLike = False,
         encoder_units: tuple[int, int, int] = (12, 16, 24),
         growth_rate: int = 32,
         stem_filters: int = 64,
@@ -109,7 +113,7 @@ class RADN(DeblurringModel):
             )
         if pretrained and encoder_weights is not None:
             raise ValueError(
-                "`pretrained=True` already sets the encoder. Received: "
+                "`pretrained` already sets the encoder. Received: "
                 f"encoder_weights={encoder_weights!r}; leave it out."
             )
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
@@ -182,7 +186,7 @@ class RADN(DeblurringModel):
         if encoder_weights is not None:
             load_densenet121(self, encoder_weights)
         if pretrained:
-            load_packaged_weights(self)
+            load_pretrained(self, pretrained)
         self.compile(**paper_recipe())
 
     @property

@@ -10,7 +10,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from keras_radn.ops import projection
+from keras_radn.ops import library, projection
 from keras_radn.ops.geometry import ConvGeometry, shape_of
 
 # Columns of a chunk of rows stay below this number of elements (32 MB in
@@ -138,6 +138,8 @@ def _sample_then_project(inputs, kernel, maps, groups, offset_groups):
 
         return compute(inputs, kernel, row_fraction, *rest)
 
+    if not library.loops():
+        return project(inputs, kernel, *maps)
     row_elements = batch * out_width * taps * channels
     if isinstance(row_elements, int) and isinstance(out_height, int):
         chunks = _chunks(out_height, row_elements, max)
@@ -145,7 +147,7 @@ def _sample_then_project(inputs, kernel, maps, groups, offset_groups):
             return project(inputs, kernel, *maps)
     else:
         chunks = _chunks(out_height, row_elements, tf.maximum)
-    rows = (out_height + chunks - 1) // chunks
+    rows = -(-out_height // chunks)
     tail = [[0, 0], [0, chunks * rows - out_height], [0, 0], [0, 0], [0, 0]]
     chunked = tuple(
         tf.transpose(
@@ -160,13 +162,8 @@ def _sample_then_project(inputs, kernel, maps, groups, offset_groups):
     outputs = tf.map_fn(
         lambda chunk: project(inputs, kernel, *chunk),
         chunked,
-        # As exact as can be: LiteRT allocates by it.
         fn_output_signature=tf.TensorSpec(
-            [
-                size if isinstance(size, int) else None
-                for size in (batch, rows, out_width, filters)
-            ],
-            inputs.dtype,
+            [inputs.shape[0], None, None, filters], inputs.dtype
         ),
         parallel_iterations=1,
     )
@@ -179,7 +176,7 @@ def _sample_then_project(inputs, kernel, maps, groups, offset_groups):
 
 def _chunks(out_height, row_elements, maximum):
     rows = maximum(1, _CHUNK_ELEMENTS // maximum(row_elements, 1))
-    return (out_height + rows - 1) // rows
+    return -(-out_height // rows)
 
 
 def _columns(inputs, points):

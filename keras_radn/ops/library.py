@@ -26,6 +26,7 @@ _CURE = (
 )
 _lock = threading.Lock()
 _forced = contextvars.ContextVar("keras_radn_implementation", default=None)
+_loops = contextvars.ContextVar("keras_radn_loops", default=True)
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,25 @@ def forced(implementation: str) -> Iterator[None]:
         yield
     finally:
         _forced.reset(token)
+
+
+@contextlib.contextmanager
+def without_loops() -> Iterator[None]:
+    """Within it graphs do large images at once, not a chunk at a time.
+
+    For converters that cannot take loops of unknown size; the memory of
+    attention and of wide deformable convolutions then grows.
+    """
+    token = _loops.set(False)
+    try:
+        yield
+    finally:
+        _loops.reset(token)
+
+
+def loops() -> bool:
+    """Whether a graph may do a large image in chunks."""
+    return _loops.get()
 
 
 def name(tensorflow_version: str) -> str:

@@ -58,6 +58,9 @@ class TrainingConfig:
             from random weights.
         learning_rate: highest learning rate; it stays there until the last
             steps.
+        steering_lr_ratio: learning rate of what estimates the offsets and of
+            the attention's similarities, relative to that of the rest. At 1
+            and a high learning rate offsets run away.
         warmup_steps: steps over which the learning rate rises from zero.
         decay_steps: last steps, over which a half cosine takes the learning
             rate to zero; `None` for all steps after the warm-up.
@@ -105,6 +108,7 @@ class TrainingConfig:
     loss: str = "charbonnier"
     optimizer: str = "adam"
     learning_rate: float = 1e-4
+    steering_lr_ratio: float = 1.0
     warmup_steps: int = 0
     decay_steps: int | None = 0
     ema_momentum: float = 0.0
@@ -178,6 +182,7 @@ class TrainingConfig:
             global_clipnorm=self.clip_norm,
             use_ema=self.ema_momentum > 0,
             ema_momentum=self.ema_momentum,
+            steering_lr_ratio=self.steering_lr_ratio,
         )
 
     @classmethod

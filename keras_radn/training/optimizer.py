@@ -1,16 +1,28 @@
+import re
+
 import keras
 import tensorflow as tf
 from keras import ops
 
 
-class _JointClip:
-    """Makes `global_clipnorm` bound the gradient of the joint batch.
+class _OfNetworks:
+    """What both optimizers add to Keras's.
 
-    Keras clips each replica's part of the gradient before it adds them up, so
-    that the step depends on how many replicas there are. Here the parts are
-    added first, as on one device with the whole batch; the price is a second
-    exchange of the gradient.
+    `global_clipnorm` bounds the gradient of the joint batch. Keras clips each
+    replica's part before it adds them up, so that the step depends on how many
+    replicas there are. Here the parts are added first, as on one device with
+    the whole batch; the price is a second exchange of the gradient.
+
+    What decides where features are taken from has a learning rate of its own:
+    the estimate of the offsets and the similarities of the attention. An
+    offset sums thousands of features, so that steps which suit the other
+    weights move it by pixels, until the kernels sample far outside of what
+    they should see.
     """
+
+    def __init__(self, *args, steering_lr_ratio: float = 1.0, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.steering_lr_ratio = steering_lr_ratio
 
     def apply(self, grads, trainable_variables=None):
         context = tf.distribute.get_replica_context()
@@ -22,25 +34,51 @@ class _JointClip:
             grads = [gradient / replicas for gradient in clipped]
         return super().apply(grads, trainable_variables)
 
+    def update_step(self, gradient, variable, learning_rate):
+        index = self._get_variable_index(variable)
+        if _steers(self._trainable_variables[index]):
+            learning_rate = learning_rate * self.steering_lr_ratio
+        super().update_step(gradient, variable, learning_rate)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "steering_lr_ratio": self.steering_lr_ratio,
+        }
+
+
+def _steers(variable):
+    return bool(re.search(r"/offset_conv/|attention/[bc]/", variable.path))
+
 
 @keras.saving.register_keras_serializable("keras_radn")
-class JointClipAdam(_JointClip, keras.optimizers.Adam):
-    """Adam whose `global_clipnorm` bounds the gradient of the joint batch."""
+class JointClipAdam(_OfNetworks, keras.optimizers.Adam):
+    """Adam that clips the joint gradient and can steer slowly.
+
+    Args:
+        *args: arguments of `keras.optimizers.Adam`.
+        steering_lr_ratio: learning rate of the offsets' and the attention's
+            estimates, relative to that of the other weights.
+        **kwargs: arguments of `keras.optimizers.Adam`.
+    """
 
 
 @keras.saving.register_keras_serializable("keras_radn")
-class ConvMuon(_JointClip, keras.optimizers.Muon):
+class ConvMuon(_OfNetworks, keras.optimizers.Muon):
     """Muon for networks of convolutions.
 
     Keras's Muon orthogonalises the steps of matrices and leaves all else to
     Adam. Here the kernels of convolutions are matrices, too: a row for each
-    tap and input channel, a column for each filter. Vectors, and the last
-    convolution of a network, whose name is `reconstruction`, are left to Adam.
+    tap and input channel, a column for each filter. Vectors, the last
+    convolution of a network, whose name is `reconstruction`, and what
+    `steering_lr_ratio` is for are left to Adam.
 
     Args:
         learning_rate: of the kernels; the root mean square of a step is 0.2
             times as large.
         adam_lr_ratio: learning rate of the rest, relative to that.
+        steering_lr_ratio: learning rate of the offsets' and the attention's
+            estimates, relative to that of the other Adam steps.
         **kwargs: arguments of `keras.optimizers.Muon`; there is no weight
             decay unless they ask for it.
 
@@ -64,7 +102,9 @@ class ConvMuon(_JointClip, keras.optimizers.Muon):
         )
 
     def _should_use_adamw(self, variable):
-        return len(variable.shape) != 4 or "reconstruction" in variable.path
+        is_kernel = len(variable.shape) == 4
+        is_last = "reconstruction" in variable.path
+        return not is_kernel or is_last or _steers(variable)
 
     def lr_adjust(self, x):
         # Keras would look at the sides of the taps.

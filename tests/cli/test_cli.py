@@ -27,7 +27,7 @@ def identity_file(tmp_path_factory):
 @pytest.fixture
 def identity(monkeypatch):
     """The same at once, in place of the packaged network."""
-    monkeypatch.setattr(deblur_command, "load_model", lambda path: lambda x: x)
+    monkeypatch.setattr(deblur_command, "load_network", lambda *_: lambda x: x)
 
 
 @pytest.fixture

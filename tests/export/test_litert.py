@@ -10,7 +10,6 @@ from skimage import data
 import keras_radn
 from keras_radn import export
 from keras_radn.datasets.blur_synthesis import blur_scene
-from keras_radn.ops import gather
 from tests.conftest import randomize
 from tests.export.conftest import build, expected, pictures
 
@@ -93,9 +92,7 @@ def test_the_packaged_network_in_8_bits(photo, tmp_path):
 
 
 @pytest.mark.slow
-def test_half_precision_and_the_baseline(blurred, tmp_path, monkeypatch):
-    # So that the baseline loops over chunks.
-    monkeypatch.setattr(gather, "_CHUNK_ELEMENTS", 2000)
+def test_half_precision_and_the_baseline(blurred, tmp_path):
     half = build(dtype="mixed_bfloat16", image_shape=(32, 48, 3))
     baseline = keras_radn.ResidualBaseline(
         deformable_layers=3, attention=True, filters=(4, 8, 16), blocks=1
@@ -104,7 +101,7 @@ def test_half_precision_and_the_baseline(blurred, tmp_path, monkeypatch):
     images = pictures(blurred, 1, 32, 48)
     for model in (half, baseline):
         path = tmp_path / f"{model.name}.tflite"
-        export.litert(model, path, size=(32, 48))
+        export.litert(model, path)
         answer = load(path)(images=images)["deblurred"]
         assert psnr(answer, expected(model, images)) > 55
 

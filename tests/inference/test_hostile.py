@@ -41,7 +41,7 @@ NAMES = [
 @pytest.fixture
 def identity(monkeypatch):
     """The command's network returns its input."""
-    monkeypatch.setattr(command, "load_model", lambda path: lambda x: x)
+    monkeypatch.setattr(command, "load_network", lambda *_: lambda x: x)
 
 
 @pytest.fixture
@@ -275,7 +275,7 @@ def test_interrupted(good, monkeypatch, tmp_path, capfd):
             raise KeyboardInterrupt
         return images
 
-    monkeypatch.setattr(command, "load_model", lambda path: network)
+    monkeypatch.setattr(command, "load_network", lambda *_: network)
     for i in range(5):
         good(tmp_path / "in" / f"{i}.png", (40, 40 if i < 2 else 300))
     arguments = [tmp_path / "in", "-o", tmp_path / "out", "--overlap", 32]

@@ -12,6 +12,7 @@ COSTS = {
     "radn3": (8_718_259, 10.30),
     "radn4": (9_046_579, 10.42),
     "radn_final": (10_337_719, 12.11),
+    "lite": (1_635_859, 2.80),
     "radn_final, stem_pool=False": (10_272_119, 45.50),
     "residual_0": (2_511_491, 23.06),
     "residual_0_attention": (2_532_131, 25.56),
@@ -50,6 +51,12 @@ def test_final_is_within_its_bounds():
     parameters, gmacs = COSTS["radn_final"]
     assert parameters <= 13_000_000
     assert gmacs <= 13
+
+
+def test_lite_is_light():
+    parameters, gmacs = COSTS["lite"]
+    assert parameters <= 2_500_000
+    assert gmacs <= 3
 
 
 def test_all_variants_have_a_cost():

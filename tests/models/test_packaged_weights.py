@@ -1,10 +1,14 @@
+import functools
+import http.server
+import threading
+
 import numpy as np
 import pytest
 
 from keras_radn import RADN
 from keras_radn.models import packaged_weights
 from keras_radn.models.packaged_weights import (
-    load_packaged_weights,
+    load_pretrained,
     read_weights,
     write_weights,
 )
@@ -47,6 +51,47 @@ def test_weights_of_another_architecture(tiny_radn, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """Address of a folder's files on the loopback."""
+    cache = str(tmp_path / "cache")
+    monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", cache)
+    handler = functools.partial(
+        http.server.SimpleHTTPRequestHandler, directory=tmp_path
+    )
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
+
+
+def test_weights_by_path_and_address(tiny_radn, tmp_path, server):
+    path = tmp_path / "weights.npz"
+    sha256 = write_weights(tiny_radn(), path)
+    by_path = RADN(**TINY_RADN, pretrained=path)
+    address = f"{server}/weights.npz#sha256={sha256}"
+    by_address = RADN(**TINY_RADN, pretrained=address)
+    path.unlink()
+    again = RADN(**TINY_RADN, pretrained=address)  # from the cache
+    with pytest.raises(FileNotFoundError, match="no weights file"):
+        RADN(**TINY_RADN, pretrained=path)
+    for a, *others in zip(
+        *(m.get_weights() for m in (by_path, by_address, again)), strict=True
+    ):
+        for b in others:
+            np.testing.assert_array_equal(a, b)
+
+
+def test_addresses_that_are_wrong(tiny_radn, tmp_path, server):
+    write_weights(tiny_radn(), tmp_path / "weights.npz")
+    for name in ("none.npz", f"weights.npz#sha256={'0' * 64}"):
+        with pytest.raises(ValueError, match="could not be downloaded"):
+            RADN(**TINY_RADN, pretrained=f"{server}/{name}")
+    (tmp_path / "text.npz").write_text("no archive")
+    with pytest.raises(ValueError, match="is no weights file"):
+        RADN(**TINY_RADN, pretrained=f"{server}/text.npz")
+
+
 @pytest.mark.slow
 def test_pretrained_is_the_released_file(monkeypatch):
     preset = RADN.presets["radn_final"]["weights"]
@@ -58,4 +103,4 @@ def test_pretrained_is_the_released_file(monkeypatch):
             np.testing.assert_array_equal(variable, arrays[variable.path])
     monkeypatch.setitem(preset, "sha256", "0" * 64)
     with pytest.raises(ValueError, match="damaged or not the released"):
-        load_packaged_weights(model)
+        load_pretrained(model, True)

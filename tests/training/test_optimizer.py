@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from keras_radn.training.optimizer import ConvMuon
+from keras_radn.training.optimizer import ConvMuon, JointClipAdam
 
 
 def step(shape, gradient, **kwargs):
@@ -43,8 +43,34 @@ def test_vectors_and_the_last_convolution_take_adams_step():
     assert_allclose(before - layer.kernel.numpy(), 0.5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("kind", [ConvMuon, JointClipAdam])
+def test_offsets_and_attention_steer_slowly(kind, tiny_radn):
+    model = tiny_radn()
+    before = {v.path: v.numpy() for v in model.trainable_variables}
+    optimizer = kind(1e-2, steering_lr_ratio=0.01)
+    optimizer.apply(
+        [keras.ops.ones_like(v) for v in model.trainable_variables],
+        model.trainable_variables,
+    )
+    steps = {
+        v.path: np.abs(v.numpy() - before[v.path]).max()
+        for v in model.trainable_variables
+    }
+    slow = {path for path, step in steps.items() if step < 2e-4}
+    wanted = {
+        path
+        for path in steps
+        if "offset_conv" in path
+        or path.startswith(("attention/b", "attention/c"))
+    }
+    assert slow == wanted
+    assert len(slow) > 4
+
+
 def test_config_round_trip():
-    optimizer = ConvMuon(2e-3, global_clipnorm=1.0, use_ema=True)
+    optimizer = ConvMuon(
+        2e-3, global_clipnorm=1.0, use_ema=True, steering_lr_ratio=0.1
+    )
     config = keras.saving.serialize_keras_object(optimizer)
     again = keras.saving.deserialize_keras_object(config)
     assert isinstance(again, ConvMuon)

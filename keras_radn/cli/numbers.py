@@ -1,0 +1,43 @@
+"""Options that are numbers between bounds, which servers have many of."""
+
+import argparse
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Number(NamedTuple):
+    """An option `--name N`, with its type, default, bounds and help."""
+
+    name: str
+    kind: type
+    default: float
+    least: float
+    most: float
+    text: str
+
+
+def add_numbers(
+    parser: argparse.ArgumentParser, numbers: Sequence[Number]
+) -> None:
+    """Adds an option for each number."""
+    for number in numbers:
+        parser.add_argument(
+            f"--{number.name}",
+            type=number.kind,
+            default=number.default,
+            metavar="N",
+            help=f"{number.text} (default: %(default)s)",
+        )
+
+
+def check_numbers(
+    options: argparse.Namespace, numbers: Sequence[Number]
+) -> None:
+    """Raises a ValueError that names the first number out of its bounds."""
+    for number in numbers:
+        value = getattr(options, number.name.replace("-", "_"))
+        if not number.least <= value <= number.most:
+            raise ValueError(
+                f"--{number.name} has to be from {number.least} to "
+                f"{number.most}. Received: {value}."
+            )
