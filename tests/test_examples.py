@@ -19,12 +19,13 @@ MODULES = (
     *(".datasets", ".training", ".export", ".visualize"),
 )
 
-# Results, data, a base class; a video would be needed; what trains for days.
+# Results, data, base classes, and what trains several networks.
 WITHOUT = {"Exported", "OffsetField", "Report", "CLASSICAL", "PatchSource"} | {
     *("BlurStrength", "ImagePairs", "JoinedSources", "VideoBlur"),
     *("ablate", "compare"),
 }
-NOT_RUN = {"train"}
+# The one takes days; the other a video, which tests of its own have.
+NOT_RUN = {"train", "deblur_video"}
 
 
 def public():

@@ -1,5 +1,6 @@
 """One picture at a time, a few that wait, and the results of the last ones."""
 
+import contextlib
 import itertools
 import queue
 import secrets
@@ -101,7 +102,8 @@ class JobQueue:
                 self._queue.put_nowait(None)
                 break
             except queue.Full:
-                self._queue.get_nowait()
+                with contextlib.suppress(queue.Empty):  # taken meanwhile
+                    self._queue.get_nowait()
         self._thread.join()
 
     def require_place(self) -> None:

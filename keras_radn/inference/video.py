@@ -78,6 +78,14 @@ def deblur_video(
             frames differ in size, its colors are of a kind that is not
             supported, or the target cannot hold its sound or subtitles.
         OSError: if the target cannot be written.
+
+    Example:
+
+    ```python
+    from keras_radn import inference
+
+    inference.deblur_video("clip.mp4", "sharp.mp4")
+    ```
     """
     deblurrer = Deblurrer(model, ensemble=ensemble, tile=tile, overlap=overlap)
     return process_video(source, target, deblurrer, force, progress).notes
