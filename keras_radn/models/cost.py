@@ -32,8 +32,8 @@ def count_macs(model: keras.Model, height: int = 256, width: int = 256) -> int:
     """
     image = tf.TensorSpec([1, height, width, 3], model.inputs[0].dtype)
     forward = tf.function(lambda x: model(x, training=False))
-    # The profiler sees no products inside of the native op's loop.
-    with library.forced("gather"):
+    # The profiler sees no products inside of the native op and of loops.
+    with library.forced("gather"), library.without_loops():
         graph = forward.get_concrete_function(image).graph
     option = tf.compat.v1.profiler.ProfileOptionBuilder
     options = (
