@@ -7,6 +7,7 @@ import sys
 
 import keras
 import pytest
+from playwright.sync_api import sync_playwright
 
 import keras_radn
 from tests.conftest import TINY_RADN, randomize
@@ -76,8 +77,7 @@ def browser():
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=executable, args=_FLAGS
         )
