@@ -11,9 +11,9 @@ from PIL import Image
 
 from keras_radn.demo.jobs import Job
 from keras_radn.inference import Deblurrer
+from keras_radn.inference.deblur import for_inference
 from keras_radn.inference.tiling import affordable_pixels
 from keras_radn.inference.writing import save_pages
-from keras_radn.models import RADN, inference_model
 from keras_radn.visualize import Inspection, as_rgb
 from keras_radn.visualize.pictures import difference_style, residual_style
 
@@ -31,9 +31,7 @@ def make_work(model: keras.Model) -> Callable[[Job], None]:
         model: the network.
     """
     # Maps are looked up in the Keras model; this one only deblurs, but fast.
-    network = (
-        inference_model(model, "auto") if isinstance(model, RADN) else model
-    )
+    network = for_inference(model)
     deblurrers = {
         ensemble: Deblurrer(network, ensemble=ensemble)
         for ensemble in (False, True)
