@@ -1,10 +1,9 @@
 import argparse
-import csv
 import json
 from pathlib import Path
 
 from keras_radn.cli.model_file import add_model_argument, load_model
-from keras_radn.cli.tables import markdown_table
+from keras_radn.cli.tables import markdown_table, write_csv
 from keras_radn.files import written_beside
 
 _COLUMNS = {
@@ -82,11 +81,5 @@ def run(options: argparse.Namespace) -> int:
         with written_beside(options.json) as partial:
             partial.write_text(json.dumps(rows, indent=2) + "\n")
     if options.csv is not None:
-        with (
-            written_beside(options.csv) as partial,
-            partial.open("w", newline="") as file,
-        ):
-            writer = csv.DictWriter(file, _COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(options.csv, rows, list(_COLUMNS))
     return 0

@@ -1,4 +1,8 @@
+import csv
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from keras_radn.files import written_beside
 
 
 def markdown_table(
@@ -20,3 +24,20 @@ def markdown_table(
         ),
     ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def write_csv(path: Path, rows: Sequence[Mapping], columns: Sequence) -> None:
+    """Writes rows as a CSV file.
+
+    Args:
+        path: the file.
+        rows: a mapping of values each.
+        columns: the keys that are written.
+    """
+    with (
+        written_beside(path) as partial,
+        partial.open("w", newline="") as file,
+    ):
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows({key: row[key] for key in columns} for row in rows)

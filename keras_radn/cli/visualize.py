@@ -1,5 +1,4 @@
 import argparse
-import csv
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 
 from keras_radn.cli.model_file import add_model_argument, load_model
-from keras_radn.cli.tables import markdown_table
+from keras_radn.cli.tables import markdown_table, write_csv
 from keras_radn.files import written_beside
 from keras_radn.inference.planning import Job, plan_jobs
 from keras_radn.inference.reading import read_picture
@@ -273,13 +272,7 @@ def _save(figure, path):
 
 
 def _write_csv(path, rows, columns):
-    with (
-        written_beside(path) as partial,
-        partial.open("w", newline="") as file,
-    ):
-        writer = csv.DictWriter(file, columns, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(path, rows, list(columns))
     print(path)
 
 
