@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from keras_radn.datasets.camera import BlurStrength
+
 
 class PatchSource(ABC):
     """Where pairs of patches come from: entries that are files or parts."""
@@ -42,6 +44,14 @@ class PatchSource(ABC):
             ValueError: if a file is unreadable or truncated, the sizes of a
                 pair differ, or the entry is too small for patches.
         """
+
+    def with_strength(self, strength: BlurStrength) -> "PatchSource":
+        """The same source with another blur, where it makes the blur itself.
+
+        Args:
+            strength: distributions of the blur.
+        """
+        return self
 
     def sample(
         self, rng: np.random.Generator, size: int
@@ -105,6 +115,7 @@ def patch_dataset(
     seed: int = 0,
     first_batch: int = 0,
     context: tf.distribute.InputContext | None = None,
+    balance: float = 0.0,
 ) -> tf.data.Dataset:
     """An endless stream of batches, each a function of the seed and its index.
 
@@ -121,10 +132,14 @@ def patch_dataset(
         first_batch: index of the first batch.
         context: which replicas of a `tf.distribute` strategy the stream is
             for: it then has their parts of each batch, one after the other.
+        balance: if not 0, each patch has the weight
+            `balance / (balance + MSE(blurred, sharp))`. Else a few patches of
+            high contrast make up most of a batch's squared error.
 
     Returns:
         A dataset of `(blurred, sharp)`, float32
-        `(batch_size, patch_size, patch_size, 3)` in [0, 1].
+        `(batch_size, patch_size, patch_size, 3)` in [0, 1], and, if balanced,
+        sample weights `(batch_size, 1, 1)`.
 
     Raises:
         ValueError: if shares and sources do not fit together, or the replicas
@@ -164,12 +179,20 @@ def patch_dataset(
         start = batch * batch_size + first
         return tf.data.Dataset.range(start, start + part)
 
+    load = as_tensors(draw, patch_size)
+
+    def load_weighted(index):
+        blurred, sharp = load(index)
+        error = tf.reduce_mean(tf.square(blurred - sharp))
+        weight = tf.reshape(balance / (balance + error), [1, 1])
+        return blurred, sharp, weight
+
     last = np.iinfo(np.int64).max // batch_size
     return (
         tf.data.Dataset.range(first_batch, last)
         .flat_map(indices)
         .map(
-            as_tensors(draw, patch_size),
+            load_weighted if balance else load,
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )

@@ -1,3 +1,4 @@
+import copy
 import itertools
 import os
 import threading
@@ -80,6 +81,12 @@ class VideoBlur(PatchSource):
 
     def __len__(self) -> int:
         return len(self.paths) * self.seconds
+
+    def with_strength(self, strength: BlurStrength) -> "VideoBlur":
+        """The same videos, with what of them is in memory, and another blur."""
+        other = copy.copy(self)
+        other.strength = strength
+        return other
 
     def patch(
         self, index: int, rng: np.random.Generator, size: int

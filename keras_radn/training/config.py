@@ -15,6 +15,13 @@ _LOSSES = {
 }
 _OPTIMIZERS = {"adam": JointClipAdam, "muon": ConvMuon}
 _FOLDERS = ("gopro", "pairs", "stills", "videos", "validation")
+# What `progression` may change.
+_PROGRESSIVE = (
+    "patch_size",
+    "strength",
+    "pairs_share",
+    "videos_share",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,13 +50,19 @@ class TrainingConfig:
             sources.
         videos_share: share of patches from the videos, if there are stills.
         strength: arguments of `keras_radn.datasets.BlurStrength`.
+        candidates: crops of a still from which a patch is chosen; see
+            `keras_radn.datasets.SyntheticBlur`.
+        balance: how alike patches count whose blur does different harm; see
+            `keras_radn.datasets.patch_dataset`.
         validation: folder of real pairs, or `None`.
         validation_images: how many of them, at equal distances; `None` for
             all.
         validation_epochs: epochs between two validations.
         patch_size: side of the patches in pixels.
-        progression: patch sizes of later parts of the run, as pairs of the
-            first step and the size: `[[20000, 128], [30000, 256]]`.
+        progression: what changes in later parts of the run. A table for each
+            part with its first `step` and new values of `patch_size`,
+            `strength`, `pairs_share` or `videos_share`; what it does not name
+            stays as in the part before.
         batch_size: patches per step, of all replicas together.
         steps: steps of the whole run.
         loss: `"charbonnier"`, `"mean_absolute_error"` or
@@ -98,11 +111,13 @@ class TrainingConfig:
     pairs_share: float = 0.2
     videos_share: float = 0.2
     strength: dict = dataclasses.field(default_factory=dict)
+    candidates: int = 1
+    balance: float = 0.0
     validation: str | None = None
     validation_images: int | None = None
     validation_epochs: int = 1
     patch_size: int = 256
-    progression: list[list[int]] = dataclasses.field(default_factory=list)
+    progression: list[dict] = dataclasses.field(default_factory=list)
     batch_size: int = 16
     steps: int = 1_000_000
     loss: str = "charbonnier"
@@ -136,6 +151,7 @@ class TrainingConfig:
                 )
         for name in (
             "patch_size",
+            "candidates",
             "batch_size",
             "steps",
             "steps_per_epoch",
@@ -145,6 +161,21 @@ class TrainingConfig:
                 raise ValueError(
                     f"`{name}` must be positive. "
                     f"Received: {getattr(self, name)}"
+                )
+        if self.balance < 0:
+            raise ValueError(
+                f"`balance` must not be negative. Received: {self.balance}"
+            )
+        for part in self.progression:
+            if not isinstance(part, dict) or "step" not in part:
+                raise ValueError(
+                    "Each part of `progression` must be a table with its "
+                    f"first `step`. Received: {part!r}"
+                )
+            if unknown := part.keys() - {"step", *_PROGRESSIVE}:
+                raise ValueError(
+                    f"`progression` can not change {sorted(unknown)}. "
+                    f"Known: {sorted(_PROGRESSIVE)}."
                 )
         if any(first >= end for first, end, _ in self.stages()):
             raise ValueError(
@@ -158,14 +189,17 @@ class TrainingConfig:
                     f"Received: {getattr(self, name)}"
                 )
 
-    def stages(self) -> list[tuple[int, int, int]]:
-        """First step, step after the last and patch size of each part."""
-        parts = [(0, self.patch_size), *self.progression]
-        ends = [first for first, _ in parts[1:]] + [self.steps]
-        return [
-            (first, end, size)
-            for (first, size), end in zip(parts, ends, strict=True)
-        ]
+    def stages(self) -> list[tuple[int, int, "TrainingConfig"]]:
+        """First step, step after the last and configuration of each part."""
+        if not self.progression:
+            return [(0, self.steps, self)]
+        firsts = [0, *(part["step"] for part in self.progression)]
+        ends = [*firsts[1:], self.steps]
+        configs = [dataclasses.replace(self, progression=[])]
+        for part in self.progression:
+            changes = {k: v for k, v in part.items() if k != "step"}
+            configs.append(dataclasses.replace(configs[-1], **changes))
+        return list(zip(firsts, ends, configs, strict=True))
 
     def make_loss(self) -> keras.losses.Loss:
         """The loss that `loss` names."""

@@ -83,13 +83,14 @@ def train(
     output = Path(output)
     strategy = strategy or tf.distribute.get_strategy()
     _check_batch(config.batch_size, strategy)
-    sources, shares = training_sources(config)
+    sources, _ = training_sources(config)
     validation = validation_pairs(config)
     chief = is_chief(strategy)
     checkpoint = output / CHECKPOINT
     resumed = checkpoint.exists()
     if check_data and not resumed and chief:
-        check_sources(sources, max(size for *_, size in config.stages()))
+        stages = config.stages()
+        check_sources(sources, max(stage.patch_size for *_, stage in stages))
         if validation is not None:
             check_sources([validation], SSIM_WINDOW)
     with strategy.scope():
@@ -124,7 +125,7 @@ def train(
         with progress.bar:
             model.fit(
                 strategy.distribute_datasets_from_function(
-                    functools.partial(_stream, config, sources, shares, done)
+                    functools.partial(_stream, config, sources, done)
                 ),
                 initial_epoch=epoch,
                 epochs=-(-config.steps // config.steps_per_epoch),
@@ -145,25 +146,28 @@ def train(
     return model
 
 
-def _stream(config, sources, shares, done, context):
-    """The batches after the first `done` ones, of all patch sizes.
+def _stream(config, sources, done, context):
+    """The batches after the first `done` ones, of all parts of the run.
 
     One stream, not one `fit` for each size: at its end the averaged weights
     would take the place of the current ones.
     """
     parts = context.num_replicas_in_sync // context.num_input_pipelines
     streams = []
-    for first, end, size in config.stages():
+    for first, end, stage in config.stages():
         first = max(first, done)
         if first < end:
+            strength = blur_strength(stage)
+            _, shares = training_sources(stage)
             stream = patch_dataset(
-                sources,
+                [source.with_strength(strength) for source in sources],
                 shares,
-                size,
-                config.batch_size,
-                config.seed,
+                stage.patch_size,
+                stage.batch_size,
+                stage.seed,
                 first_batch=first,
                 context=context,
+                balance=stage.balance,
             )
             streams.append(stream.take((end - first) * parts))
     return functools.reduce(tf.data.Dataset.concatenate, streams)
@@ -179,12 +183,7 @@ def training_sources(config: TrainingConfig) -> tuple[list, list[float]]:
         FileNotFoundError: if a folder is missing or empty.
         ValueError: if an argument of the blur's strength is not known.
     """
-    try:
-        strength = BlurStrength(**config.strength)
-    except TypeError as error:
-        raise ValueError(
-            f"`strength` has an unknown entry: {error}."
-        ) from error
+    strength = blur_strength(config)
     sources, shares, rest = [], [], 1.0
     if config.gopro or config.pairs:
         if config.gopro:
@@ -201,9 +200,28 @@ def training_sources(config: TrainingConfig) -> tuple[list, list[float]]:
         shares.append(rest * share)
         rest -= shares[-1]
     if config.stills:
-        sources.append(SyntheticBlur(config.stills, strength))
+        sources.append(
+            SyntheticBlur(config.stills, strength, config.candidates)
+        )
         shares.append(rest)
     return sources, shares
+
+
+def blur_strength(config: TrainingConfig) -> BlurStrength:
+    """The blur that `strength` describes.
+
+    Args:
+        config: the configuration.
+
+    Raises:
+        ValueError: if an argument is not known.
+    """
+    try:
+        return BlurStrength(**config.strength)
+    except TypeError as error:
+        raise ValueError(
+            f"`strength` has an unknown entry: {error}."
+        ) from error
 
 
 def validation_pairs(config: TrainingConfig) -> ImagePairs | None:

@@ -162,6 +162,32 @@ def test_small_photographs_are_not_enlarged(tmp_path, rng, shape):
     assert (sharp == windows).all(axis=(-3, -2, -1)).any()
 
 
+def test_candidates(tmp_path):
+    """Half of the picture is flat; patches come from the other half."""
+    picture = np.full((128, 256, 3), 90, np.uint8)
+    picture[:, 128:] = np.random.default_rng(0).integers(0, 255, (128, 128, 1))
+    Image.fromarray(picture).save(tmp_path / "half.png")
+    flat = []
+    for candidates in (1, 12):
+        source = SyntheticBlur(tmp_path, BlurStrength(foreground=0), candidates)
+        patches = [
+            source.patch(0, np.random.default_rng(seed), 32)[1]
+            for seed in range(20)
+        ]
+        flat.append(sum(patch.std() < 10 for patch in patches))
+    assert flat[0] >= 5
+    assert flat[1] == 0
+
+
+def test_another_strength_of_the_same_photographs(stills_folder):
+    source = SyntheticBlur(stills_folder, candidates=2)
+    weak = BlurStrength(path_scale=0.0)
+    other = source.with_strength(weak)
+    assert other.strength is weak
+    assert source.strength == BlurStrength()
+    assert (other.paths, other.candidates) == (source.paths, 2)
+
+
 def test_photograph_smaller_than_the_patch(stills_folder, rng):
     with pytest.raises(ValueError, match=r"jpg is smaller.*260x200 pixels"):
         SyntheticBlur(stills_folder).sample(rng, 201)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from skimage.metrics import mean_squared_error
 
 from keras_radn.datasets import ImagePairs, SyntheticBlur, patch_dataset
 
@@ -39,6 +40,21 @@ def test_a_resumed_stream_is_the_rest_of_the_unbroken_one(
         np.testing.assert_array_equal(a, b)
     other = batches(patch_dataset(sources, [0.5, 0.5], 24, 2, seed=4), 1)
     assert not np.array_equal(unbroken[0][0], other[0][0])
+
+
+def test_balanced_weights(pairs_folder, stills_folder):
+    """The harm that a blur did, by scikit-image, decides the weight."""
+    sources = [SyntheticBlur(stills_folder), ImagePairs(pairs_folder)]
+    dataset = patch_dataset(sources, [0.5, 0.5], 24, 4, balance=0.01)
+    for blurred, sharp, weights in batches(dataset, 3):
+        assert weights.shape == (4, 1, 1)
+        errors = [
+            mean_squared_error(*pair)
+            for pair in zip(blurred, sharp, strict=True)
+        ]
+        np.testing.assert_allclose(
+            weights[:, 0, 0], 1 / (1 + np.array(errors) / 0.01), rtol=1e-5
+        )
 
 
 def test_replicas_get_the_parts_of_a_batch(stills_folder):

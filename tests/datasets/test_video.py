@@ -217,6 +217,17 @@ def test_memory_bounds_the_moments(pan_folder):
     assert blurred.shape == (32, 32, 3)
 
 
+def test_another_strength_decodes_nothing_again(pan_folder, monkeypatch):
+    source = VideoBlur(pan_folder, BlurStrength(jpeg=0, noise=0))
+    before, _ = source.patch(0, np.random.default_rng(0), 32)
+    monkeypatch.setattr(source, "_read", None)
+    still = source.with_strength(BlurStrength(jpeg=0, noise=0, sharp=1))
+    blurred, sharp = still.patch(0, np.random.default_rng(0), 32)
+    np.testing.assert_allclose(blurred, sharp, atol=1)
+    again, _ = source.patch(0, np.random.default_rng(0), 32)
+    np.testing.assert_array_equal(again, before)
+
+
 def test_check(pan_folder):
     source = VideoBlur(pan_folder)
     check_sources([source], 80, progress=False)

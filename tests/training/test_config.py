@@ -83,8 +83,16 @@ def test_packaged_config(name):
         ({"stills": "a", "loss": "hinge"}, "must be one of"),
         ({"stills": "a", "pairs_share": 1.5}, r"in \[0, 1\]"),
         ({"stills": "a", "validation_epochs": 0}, "must be positive"),
-        ({"stills": "a", "progression": [[9, 64], [9, 128]]}, "must rise"),
-        ({"stills": "a", "steps": 5, "progression": [[5, 64]]}, "less than"),
+        ({"stills": "a", "candidates": 0}, "must be positive"),
+        ({"stills": "a", "balance": -1.0}, "not be negative"),
+        ({"stills": "a", "progression": [{"step": 9}] * 2}, "must rise"),
+        ({"stills": "a", "steps": 5, "progression": [{"step": 5}]}, "less"),
+        ({"stills": "a", "progression": [[5, 64]]}, "first `step`"),
+        ({"stills": "a", "progression": [{"patch_size": 64}]}, "first `step`"),
+        (
+            {"stills": "a", "progression": [{"step": 5, "seed": 1}]},
+            r"can not change \['seed'\]",
+        ),
     ],
 )
 def test_bad_arguments(arguments, message):
@@ -99,6 +107,17 @@ def test_loss():
 
 def test_stages():
     config = TrainingConfig(stills="a", patch_size=64, steps=9)
-    assert config.stages() == [(0, 9, 64)]
-    grown = dataclasses.replace(config, progression=[[4, 128], [6, 256]])
-    assert grown.stages() == [(0, 4, 64), (4, 6, 128), (6, 9, 256)]
+    assert config.stages() == [(0, 9, config)]
+    weak = {"path_scale": 1.0}
+    changes = [
+        {"step": 4, "patch_size": 128, "strength": weak},
+        {"step": 6, "strength": {}},
+    ]
+    stages = dataclasses.replace(config, progression=changes).stages()
+    assert [(first, end) for first, end, _ in stages] == [
+        (0, 4),
+        (4, 6),
+        (6, 9),
+    ]
+    assert [stage.patch_size for *_, stage in stages] == [64, 128, 128]
+    assert [stage.strength for *_, stage in stages] == [{}, weak, {}]

@@ -6,10 +6,11 @@ import math
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from rich.console import Console
 
 from keras_radn import RADN, ResidualBaseline
-from keras_radn.datasets import ImagePairs, SyntheticBlur
+from keras_radn.datasets import BlurStrength, ImagePairs, SyntheticBlur
 from keras_radn.models.packaged_weights import read_weights
 from keras_radn.training import TrainingConfig, evaluate_pairs, train
 from keras_radn.training.callbacks import (
@@ -48,7 +49,10 @@ def config(stills_folder, pairs_folder):
         learning_rate=5e-4,
         steps_per_epoch=2,
         ema_momentum=0.5,
-        progression=[[3, 48]],
+        balance=1e-2,
+        progression=[
+            {"step": 3, "patch_size": 48, "strength": {"path_scale": 1.0}}
+        ],
     )
 
 
@@ -215,6 +219,29 @@ def test_sources_and_shares(config):
         train_module.training_sources(wrong)
     jpeg = dataclasses.replace(config, strength={"jpeg": 1.0})
     assert train_module.training_sources(jpeg)[0][1].strength.jpeg == 1
+
+
+def test_blur_of_a_later_part(config, monkeypatch):
+    """The stream of each part is made from its own strength."""
+    seen = []
+
+    def record(sources, shares, size, *_, **__):
+        strengths = [getattr(source, "strength", None) for source in sources]
+        seen.append((size, shares, strengths))
+        return tf.data.Dataset.range(3)
+
+    monkeypatch.setattr(train_module, "patch_dataset", record)
+    sources, _ = train_module.training_sources(config)
+    context = tf.distribute.InputContext()
+    train_module._stream(config, sources, 0, context)
+    weak = BlurStrength(path_scale=1.0)
+    assert seen == [
+        (32, [0.5, 0.5], [None, BlurStrength()]),
+        (48, [0.5, 0.5], [None, weak]),
+    ]
+    seen.clear()
+    train_module._stream(config, sources, 4, context)  # goes on in the second
+    assert [size for size, *_ in seen] == [48]
 
 
 def test_bad_image_before_the_training(config, tmp_path):
