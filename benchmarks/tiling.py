@@ -4,8 +4,7 @@
 
 Every size runs in a process of its own. PSNR is that of the tiled result
 against the whole image at once, for sizes of up to 2 megapixels; "bytes per
-pixel" is the peak above the loaded model, without that of the attention's
-similarities, per pixel of a tile.
+pixel" is the peak above the loaded model, per pixel of a tile.
 """
 
 import argparse
@@ -69,8 +68,7 @@ def measure(size: str, tile: str, overlap: int | None) -> None:
     peak = peak_megabytes(lambda: deblurrer(image))
     seconds = time.perf_counter() - start
     total = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    attention = 8 * (grid.tile_pixels / model.attention_stride**2) ** 2
-    rest = (peak * 2**20 - attention) / grid.tile_pixels
+    each = peak * 2**20 / grid.tile_pixels
     psnr = ""
     if height * width <= 2**21 and len(grid) > 1:
         image = image.astype("float32") / 255
@@ -80,7 +78,7 @@ def measure(size: str, tile: str, overlap: int | None) -> None:
     print(
         f"| {size} | {len(grid)} of {grid.columns.tile}x{grid.rows.tile} | "
         f"{seconds:.1f} | {seconds / (height * width) * 1e6:.2f} | {peak:.0f} "
-        f"| {total:.0f} | {rest:.0f} | {psnr} |",
+        f"| {total:.0f} | {each:.0f} | {psnr} |",
         flush=True,
     )
 

@@ -13,6 +13,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
+from keras_radn.cli.messages import printable, say
 from keras_radn.cli.model_file import (
     add_model_argument,
     load_model,
@@ -161,10 +162,10 @@ def run(options: argparse.Namespace) -> int:
             partial.write_text(json.dumps(rows, indent=2) + "\n")
     failed = sum(report.status == "failed" for report in reports)
     if failed and len(jobs) > 1:
-        _say(f"{failed} of {len(jobs)} files failed")
+        say(f"{failed} of {len(jobs)} files failed")
     if interrupted:
         done = sum(report.status == "done" for report in reports)
-        _say(
+        say(
             f"interrupted: {done} of {len(jobs)} files are done, the others "
             "untouched; the same command"
             f"{'' if options.ray else ' with --skip-existing'} goes on"
@@ -250,27 +251,15 @@ def _ray_reports(jobs, options):
 
 def _show(report):
     for note in report.notes:
-        _say(f"note: {report.source}: {note}")
+        say(f"note: {report.source}: {note}")
     if report.error is not None:
-        _say(f"error: {report.error}")
+        say(f"error: {report.error}")
     elif report.status == "skipped":
-        _say(f"skipped: {report.target} exists already")
+        say(f"skipped: {report.target} exists already")
     elif report.status == "planned":
-        print(_printable(f"{report.source} -> {report.target}"))
+        print(printable(f"{report.source} -> {report.target}"))
     else:
-        print(_printable(report.target))
-
-
-def _say(text):
-    print(_printable(f"keras-radn: {text}"), file=sys.stderr)
-
-
-def _printable(text):
-    """In one line, whatever is in the name of a file."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode()
-        for c in text
-    )
+        print(printable(report.target))
 
 
 @contextlib.contextmanager

@@ -1,10 +1,10 @@
 import argparse
 import functools
 import gc
-import sys
 import tempfile
 from pathlib import Path
 
+from keras_radn.cli.messages import say
 from keras_radn.cli.model_file import add_model_argument, load_model
 from keras_radn.cli.numbers import Number, add_numbers, check_numbers
 
@@ -147,10 +147,9 @@ def run(options: argparse.Namespace) -> int:
 def _export(options, base):
     from keras_radn import export
 
-    print(
-        "keras-radn: exporting the network first; --model-base-path serves "
-        "what `keras-radn export` wrote",
-        file=sys.stderr,
+    say(
+        "exporting the network first; --model-base-path serves what "
+        "`keras-radn export` wrote"
     )
     export.saved_model(
         load_model(options.model),

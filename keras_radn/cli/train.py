@@ -3,6 +3,8 @@ import os
 import sys
 from pathlib import Path
 
+from keras_radn.cli.messages import say
+
 _RESTARTS = "KERAS_RADN_RESTARTS"
 
 
@@ -107,11 +109,9 @@ def _go_on(max_restarts, error):
             "Another machine of the cluster was lost; run the same command "
             "again to go on from the last checkpoint."
         ) from error
-    print(
-        "keras-radn: another machine of the cluster was lost; going on from "
-        "the last checkpoint when it is back",
-        file=sys.stderr,
-        flush=True,
+    say(
+        "another machine of the cluster was lost; going on from the last "
+        "checkpoint when it is back"
     )
     # TensorFlow cannot join a cluster a second time in one process.
     os.environ[_RESTARTS] = str(restarts + 1)

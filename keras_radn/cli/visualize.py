@@ -1,5 +1,4 @@
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
+from keras_radn.cli.messages import say
 from keras_radn.cli.model_file import add_model_argument, load_model
 from keras_radn.cli.tables import markdown_table, write_csv
 from keras_radn.files import written_beside
@@ -110,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         _draw(batch, visualize)
     if batch.failed and len(batch.jobs) > 1:
-        _say(f"{batch.failed} of {len(batch.jobs)} files failed")
+        say(f"{batch.failed} of {len(batch.jobs)} files failed")
     return int(batch.failed > 0)
 
 
@@ -151,7 +151,7 @@ class _Batch:
                 results.append(self._try(work, number, job))
             except (ValueError, OSError) as error:
                 self.failed += 1
-                _say(f"error: {error}")
+                say(f"error: {error}")
         return results
 
     def _try(self, work, number, job):
@@ -274,10 +274,6 @@ def _save(figure, path):
 def _write_csv(path, rows, columns):
     write_csv(path, rows, list(columns))
     print(path)
-
-
-def _say(text):
-    print(f"keras-radn: {text}", file=sys.stderr)
 
 
 def _point(text):

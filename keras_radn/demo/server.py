@@ -1,7 +1,5 @@
 import contextlib
-import ipaddress
 import signal
-import socket
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ import uvicorn
 from keras_radn.demo.app import make_app
 from keras_radn.demo.jobs import JobQueue
 from keras_radn.demo.work import make_work
+from keras_radn.sockets import authority, is_loopback, listen
 
 
 @dataclass(frozen=True)
@@ -43,10 +42,10 @@ def serve(model: keras.Model, options: DemoOptions) -> None:
     Raises:
         OSError: if the port is taken or the address is none of this computer.
     """
-    local = _is_loopback(options.host)
+    local = is_loopback(options.host)
     hosts = ["localhost", "127.0.0.1", "[::1]", options.host] if local else None
     with (
-        _listen(options.host, options.port) as listener,
+        listen(options.host, options.port) as listener,
         tempfile.TemporaryDirectory(prefix="keras-radn-") as folder,
     ):
         jobs = JobQueue(make_work(model), Path(folder), options.waiting)
@@ -57,10 +56,10 @@ def serve(model: keras.Model, options: DemoOptions) -> None:
             )
         )
         port = listener.getsockname()[1]
-        host = f"[{options.host}]" if ":" in options.host else options.host
+        address = authority(options.host, port)
         jobs.start()
         try:
-            print(f"Open http://{host}:{port} (Ctrl-C ends)", flush=True)
+            print(f"Open http://{address} (Ctrl-C ends)", flush=True)
             server.run([listener])
         finally:
             jobs.close()
@@ -77,21 +76,3 @@ class _Server(uvicorn.Server):
         finally:
             for number, handler in zip(numbers, before, strict=True):
                 signal.signal(number, handler)
-
-
-def _listen(host, port):
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise OSError(
-            f"{host}:{port}: cannot be listened on: {error.strerror}; choose "
-            "another --port or --host."
-        ) from error
-
-
-def _is_loopback(host):
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

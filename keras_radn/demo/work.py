@@ -58,7 +58,7 @@ def make_work(model: keras.Model) -> Callable[[Job], None]:
 
 def _maps(model, pixels):
     """Name, values and style of each map, of a picture that may be reduced."""
-    limit = affordable_pixels(getattr(model, "attention_stride", None))
+    limit = affordable_pixels()
     try:
         inspection = Inspection(model, _reduced(as_rgb(pixels), limit))
     except ValueError:  # a network without any of it

@@ -39,9 +39,10 @@ def deblur_on_ray(
     *,
     workers: int | None = None,
     manifest: str | os.PathLike | None = None,
+    dtype: str = "auto",
     ensemble: bool = False,
     tile: int | str | None = "auto",
-    overlap: int = 96,
+    overlap: int | None = None,
     quality: int | None = None,
     force: bool = False,
     skip_existing: bool = False,
@@ -69,6 +70,7 @@ def deblur_on_ray(
             there are none. They share the processors.
         manifest: where to keep it, local or a URI; by default
             `manifest.jsonl` in the output.
+        dtype: see `deblur`.
         ensemble: see `deblur`.
         tile: see `deblur`.
         overlap: see `deblur`.
@@ -95,6 +97,7 @@ def deblur_on_ray(
         quality=quality,
         force=force,
         skip_existing=skip_existing,
+        dtype=dtype,
         ensemble=ensemble,
         tile=tile,
         overlap=overlap,

@@ -197,9 +197,7 @@ class Deblurrer:
         """The tiles of an image of this size, in the memory that is free."""
         limit = self._max_pixels
         if self.tile == "auto":
-            affordable = tiling.affordable_pixels(
-                getattr(self.model, "attention_stride", None)
-            )
+            affordable = tiling.affordable_pixels()
             limit = min(affordable, limit or affordable)
         elif limit is None:
             side = self.tile or _aligned(max(height, width))

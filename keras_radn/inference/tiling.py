@@ -6,7 +6,6 @@ whole image. What a tile cannot see is the rest of the image: the network's
 self-attention relates all positions of a tile, not of the image.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -18,13 +17,13 @@ from keras_radn.inference.memory import available_bytes
 ALIGNMENT = 32
 
 # Of a tile that is chosen automatically. Beyond it the self-attention, whose
-# cost grows with the square of the pixels, takes more than it gives, and the
+# time grows with the square of the pixels, takes more than it gives, and the
 # time would no longer grow linearly with the image.
 MAX_TILE_PIXELS = 2**21
 
-# Twice that of RADN(Final) in float32 above the loaded model, without its
-# attention (benchmarks/tiling.py): TensorFlow keeps freed memory, and the
-# other networks need more.
+# Twice that of RADN(Final) in float32 above the loaded model
+# (benchmarks/tiling.py): TensorFlow keeps freed memory, and the other networks
+# need more.
 _BYTES_PER_PIXEL = 700
 
 # The rest is for the picture, its file and other programs.
@@ -160,26 +159,14 @@ def square_grid(height: int, width: int, tile: int, overlap: int) -> Grid:
     )
 
 
-def affordable_pixels(attention_stride: int | None) -> int:
+def affordable_pixels() -> int:
     """Pixels of the largest tile that the free memory is enough for.
-
-    Args:
-        attention_stride: side in pixels of a position of the network's
-            self-attention; `None` if it has none. The similarities of all
-            pairs of positions are there twice, before and after the softmax,
-            4 bytes each.
 
     Returns:
         A number of pixels, at most `MAX_TILE_PIXELS`.
     """
     memory = _SHARE_OF_MEMORY * available_bytes()
-    pixels = memory / _BYTES_PER_PIXEL
-    if attention_stride is not None:
-        # memory = linear * pixels + square * pixels ** 2
-        square = 8 / attention_stride**4
-        root = math.sqrt(_BYTES_PER_PIXEL**2 + 4 * square * memory)
-        pixels = (root - _BYTES_PER_PIXEL) / (2 * square)
-    return min(int(pixels), MAX_TILE_PIXELS)
+    return min(int(memory / _BYTES_PER_PIXEL), MAX_TILE_PIXELS)
 
 
 def blended_rows(

@@ -15,10 +15,6 @@ class DeblurringModel(keras.Model):
     may leave [0, 1] a little and is clipped only when it becomes a picture.
 
     It comes compiled with the paper's recipe, so that `fit` works at once.
-
-    `attention_stride` is the side in pixels of a position of the
-    self-attention, whose memory grows with the square of the positions; None
-    if there is none.
     """
 
     @classmethod

@@ -189,12 +189,6 @@ class RADN(DeblurringModel):
             load_pretrained(self, pretrained)
         self.compile(**paper_recipe())
 
-    @property
-    def attention_stride(self) -> int | None:
-        if not self.attention:
-            return None
-        return 16 if self.stem_pool else 8
-
     def architecture(self) -> dict:
         """The arguments that fix the shapes of all weights."""
         return {

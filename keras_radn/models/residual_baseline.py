@@ -134,10 +134,6 @@ class ResidualBaseline(DeblurringModel):
 
         self.compile(**paper_recipe())
 
-    @property
-    def attention_stride(self) -> int | None:
-        return 4 if self.attention else None
-
     def architecture(self) -> dict:
         """The arguments that fix the shapes of all weights."""
         return {

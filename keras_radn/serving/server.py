@@ -1,10 +1,8 @@
 import asyncio
 import contextlib
 import dataclasses
-import ipaddress
 import logging
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -22,6 +20,7 @@ from keras_radn.serving.model_manager import ModelManager
 from keras_radn.serving.predictor import Predictor
 from keras_radn.serving.rest import make_app
 from keras_radn.serving.rpc import make_grpc_server
+from keras_radn.sockets import authority, is_loopback, listen
 
 _logger = logging.getLogger("keras_radn.serving")
 _State = get_model_status_pb2.ModelVersionStatus.State
@@ -119,7 +118,9 @@ class _Server:
             options.max_body,
             options.max_pixels,
         )
-        with _bind(options.host, options.rest_port) as listener:
+        with listen(
+            options.host, options.rest_port, _MAX_CONNECTIONS
+        ) as listener:
             rest = _Uvicorn(
                 uvicorn.Config(
                     make_app(predictor, self._missing),
@@ -133,7 +134,7 @@ class _Server:
                 )
             )
             rpc, health = make_grpc_server(
-                predictor, allow_reload=_is_loopback(options.host)
+                predictor, allow_reload=is_loopback(options.host)
             )
             port = _add_port(rpc, options.host, options.grpc_port)
             await rpc.start()
@@ -146,8 +147,8 @@ class _Server:
             stopped = asyncio.create_task(stop.wait())
             try:
                 rest_port = listener.getsockname()[1]
-                print(f"REST: http://{_address(options.host, rest_port)}")
-                print(f"gRPC: {_address(options.host, port)}", flush=True)
+                print(f"REST: http://{authority(options.host, rest_port)}")
+                print(f"gRPC: {authority(options.host, port)}", flush=True)
                 await asyncio.wait(
                     {serving, stopped}, return_when=asyncio.FIRST_COMPLETED
                 )
@@ -201,46 +202,13 @@ class _Uvicorn(uvicorn.Server):
         yield
 
 
-def _bind(host, port):
-    try:
-        *kind, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        # Not create_server: only if a socket's protocol is given does asyncio
-        # turn off Nagle's algorithm, which costs 40 ms a request.
-        listener = socket.socket(*kind)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(_MAX_CONNECTIONS)
-        except OSError:
-            listener.close()
-            raise
-        return listener
-    except OSError as error:
-        raise OSError(
-            f"{host}:{port}: the REST port cannot be opened: {error.strerror}."
-        ) from error
-
-
 def _add_port(server, host, port):
     try:
-        return server.add_insecure_port(_address(host, port))
+        return server.add_insecure_port(authority(host, port))
     except RuntimeError as error:
         raise OSError(
             f"{host}:{port}: the gRPC port cannot be opened; is it in use?"
         ) from error
-
-
-def _address(host, port):
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _is_loopback(host):
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 @contextlib.contextmanager

@@ -87,9 +87,7 @@ class Inspection:
                 "see in it; take another variant, such as radn_final."
             )
         if max_pixels is None:
-            max_pixels = affordable_pixels(
-                getattr(model, "attention_stride", None)
-            )
+            max_pixels = affordable_pixels()
         self.image = as_rgb(image)
         _check_size(self.image, max_pixels)
         self._features, self._padded_height = self._run(model)

@@ -30,7 +30,7 @@ def test_a_large_picture_gets_maps_of_a_reduced_one(
     tiny_radn, photo, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(
-        "keras_radn.demo.work.affordable_pixels", lambda stride: 32 * 48
+        "keras_radn.demo.work.affordable_pixels", lambda: 32 * 48
     )
     job = Job(Picture(photo[:64, :96]), "a.png", False, tmp_path)
     make_work(tiny_radn())(job)
