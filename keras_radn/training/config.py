@@ -74,6 +74,7 @@ class TrainingConfig:
         steering_lr_ratio: learning rate of what estimates the offsets and of
             the attention's similarities, relative to that of the rest. At 1
             and a high learning rate offsets run away.
+        steering_start: step before which these do not change.
         warmup_steps: steps over which the learning rate rises from zero.
         decay_steps: last steps, over which a half cosine takes the learning
             rate to zero; `None` for all steps after the warm-up.
@@ -124,6 +125,7 @@ class TrainingConfig:
     optimizer: str = "adam"
     learning_rate: float = 1e-4
     steering_lr_ratio: float = 1.0
+    steering_start: int = 0
     warmup_steps: int = 0
     decay_steps: int | None = 0
     ema_momentum: float = 0.0
@@ -217,6 +219,7 @@ class TrainingConfig:
             use_ema=self.ema_momentum > 0,
             ema_momentum=self.ema_momentum,
             steering_lr_ratio=self.steering_lr_ratio,
+            steering_start=self.steering_start,
         )
 
     @classmethod

@@ -17,12 +17,21 @@ class _OfNetworks:
     the estimate of the offsets and the similarities of the attention. An
     offset sums thousands of features, so that steps which suit the other
     weights move it by pixels, until the kernels sample far outside of what
-    they should see.
+    they should see. Before `steering_start` it does not change at all: a
+    module that has not learnt anything yet is noise, and the gradient moves
+    its samples out of the image to be rid of it.
     """
 
-    def __init__(self, *args, steering_lr_ratio: float = 1.0, **kwargs):
+    def __init__(
+        self,
+        *args,
+        steering_lr_ratio: float = 1.0,
+        steering_start: int = 0,
+        **kwargs,
+    ):
         super().__init__(*args, **kwargs)
         self.steering_lr_ratio = steering_lr_ratio
+        self.steering_start = steering_start
 
     def apply(self, grads, trainable_variables=None):
         context = tf.distribute.get_replica_context()
@@ -37,13 +46,18 @@ class _OfNetworks:
     def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
         if _steers(self._trainable_variables[index]):
-            learning_rate = learning_rate * self.steering_lr_ratio
+            started = self.iterations >= self.steering_start
+            ratio = self.steering_lr_ratio * ops.cast(
+                started, learning_rate.dtype
+            )
+            learning_rate = learning_rate * ratio
         super().update_step(gradient, variable, learning_rate)
 
     def get_config(self):
         return {
             **super().get_config(),
             "steering_lr_ratio": self.steering_lr_ratio,
+            "steering_start": self.steering_start,
         }
 
 
@@ -59,6 +73,7 @@ class JointClipAdam(_OfNetworks, keras.optimizers.Adam):
         *args: arguments of `keras.optimizers.Adam`.
         steering_lr_ratio: learning rate of the offsets' and the attention's
             estimates, relative to that of the other weights.
+        steering_start: step before which these do not change.
         **kwargs: arguments of `keras.optimizers.Adam`.
     """
 
@@ -79,6 +94,7 @@ class ConvMuon(_OfNetworks, keras.optimizers.Muon):
         adam_lr_ratio: learning rate of the rest, relative to that.
         steering_lr_ratio: learning rate of the offsets' and the attention's
             estimates, relative to that of the other Adam steps.
+        steering_start: step before which these do not change.
         **kwargs: arguments of `keras.optimizers.Muon`; there is no weight
             decay unless they ask for it.
 

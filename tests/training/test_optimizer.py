@@ -67,9 +67,27 @@ def test_offsets_and_attention_steer_slowly(kind, tiny_radn):
     assert len(slow) > 4
 
 
+@pytest.mark.parametrize("kind", [ConvMuon, JointClipAdam])
+def test_steering_starts_later(kind, tiny_radn):
+    model = tiny_radn()
+    offsets = model.get_layer("decoder_block1").convs[0].offset_conv.kernel
+    optimizer = kind(1e-2, steering_start=2)
+    ones = [keras.ops.ones_like(v) for v in model.trainable_variables]
+    before, steps = offsets.numpy(), []
+    for _ in range(3):
+        optimizer.apply(ones, model.trainable_variables)
+        steps.append(np.abs(offsets.numpy() - before).max())
+    assert steps[:2] == [0, 0]
+    assert steps[2] > 1e-3
+
+
 def test_config_round_trip():
     optimizer = ConvMuon(
-        2e-3, global_clipnorm=1.0, use_ema=True, steering_lr_ratio=0.1
+        2e-3,
+        global_clipnorm=1.0,
+        use_ema=True,
+        steering_lr_ratio=0.1,
+        steering_start=5,
     )
     config = keras.saving.serialize_keras_object(optimizer)
     again = keras.saving.deserialize_keras_object(config)
