@@ -29,7 +29,7 @@ ROWS = {
     "any crop": {"candidates": 1},
     "no balance": {"balance": 0.0},
     "Adam at 5e-4": {"optimizer": "adam", "learning_rate": 5e-4},
-    "offsets as fast as the rest": {"steering_lr_ratio": 1.0},
+    "offsets from the start": {"steering_lr_ratio": 1.0, "steering_start": 0},
 }
 PART = 100
 

@@ -3,6 +3,7 @@
 import datetime
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -145,12 +146,16 @@ class TrainingProgress(keras.callbacks.Callback):
 
     Args:
         steps: steps of the whole run.
-        batch_size: images per step, of all replicas together.
+        batch_size: images of a step, of all replicas together: a function of
+            the steps before it.
         console: where to write; `None` is stdout.
     """
 
     def __init__(
-        self, steps: int, batch_size: int, console: Console | None = None
+        self,
+        steps: int,
+        batch_size: Callable[[int], int],
+        console: Console | None = None,
     ):
         super().__init__()
         self.steps = steps
@@ -184,9 +189,8 @@ class TrainingProgress(keras.callbacks.Callback):
             # The first step builds the graph and says nothing of the others.
             self.first = self.epoch_first = self.step, time.perf_counter()
         else:
-            self.rate = self.batch_size / self._seconds_per_step(
-                self.epoch_first
-            )
+            seconds = self._seconds_per_step(self.epoch_first)
+            self.rate = self.batch_size(self.step - 1) / seconds
         self.bar.update(self.task, completed=self.step, rate=self.rate)
 
     def on_epoch_end(self, epoch, logs=None):

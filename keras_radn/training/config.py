@@ -18,6 +18,7 @@ _FOLDERS = ("gopro", "pairs", "stills", "videos", "validation")
 # What `progression` may change.
 _PROGRESSIVE = (
     "patch_size",
+    "batch_size",
     "strength",
     "pairs_share",
     "videos_share",
@@ -61,8 +62,8 @@ class TrainingConfig:
         patch_size: side of the patches in pixels.
         progression: what changes in later parts of the run. A table for each
             part with its first `step` and new values of `patch_size`,
-            `strength`, `pairs_share` or `videos_share`; what it does not name
-            stays as in the part before.
+            `batch_size`, `strength`, `pairs_share` or `videos_share`; what it
+            does not name stays as in the part before.
         batch_size: patches per step, of all replicas together.
         steps: steps of the whole run.
         loss: `"charbonnier"`, `"mean_absolute_error"` or
@@ -202,6 +203,15 @@ class TrainingConfig:
             changes = {k: v for k, v in part.items() if k != "step"}
             configs.append(dataclasses.replace(configs[-1], **changes))
         return list(zip(firsts, ends, configs, strict=True))
+
+    def at(self, step: int) -> "TrainingConfig":
+        """The configuration of the part that a step belongs to.
+
+        Args:
+            step: steps before it.
+        """
+        stages = self.stages()
+        return [config for first, _, config in stages if first <= step][-1]
 
     def make_loss(self) -> keras.losses.Loss:
         """The loss that `loss` names."""

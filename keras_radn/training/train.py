@@ -82,7 +82,8 @@ def train(
     """
     output = Path(output)
     strategy = strategy or tf.distribute.get_strategy()
-    _check_batch(config.batch_size, strategy)
+    for *_, stage in config.stages():
+        _check_batch(stage.batch_size, strategy)
     sources, _ = training_sources(config)
     validation = validation_pairs(config)
     chief = is_chief(strategy)
@@ -101,7 +102,9 @@ def train(
     done = completed_steps(model)
     epoch = done // config.steps_per_epoch
     callbacks = [Guard(config.steps, checkpoint)]
-    progress = TrainingProgress(config.steps, config.batch_size)
+    progress = TrainingProgress(
+        config.steps, lambda step: config.at(step).batch_size
+    )
     if chief:
         output.mkdir(parents=True, exist_ok=True)
         _cut_log(output / LOG, epoch)

@@ -120,4 +120,9 @@ def test_stages():
         (6, 9),
     ]
     assert [stage.patch_size for *_, stage in stages] == [64, 128, 128]
+    grown = dataclasses.replace(config, progression=changes)
+    assert [grown.at(step).patch_size for step in (0, 3, 4, 8, 99)] == [
+        *(64, 64),
+        *(128, 128, 128),
+    ]
     assert [stage.strength for *_, stage in stages] == [{}, weak, {}]

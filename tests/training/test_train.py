@@ -51,7 +51,12 @@ def config(stills_folder, pairs_folder):
         ema_momentum=0.5,
         balance=1e-2,
         progression=[
-            {"step": 3, "patch_size": 48, "strength": {"path_scale": 1.0}}
+            {
+                "step": 3,
+                "patch_size": 48,
+                "batch_size": 3,
+                "strength": {"path_scale": 1.0},
+            }
         ],
     )
 
@@ -179,7 +184,7 @@ def test_progress(tiny_radn, rng):
     """A line per epoch: steps, metrics, speed and what is left."""
     console = Console(record=True, file=io.StringIO())
     images = rng.random((4, 16, 16, 3), "float32")
-    progress = TrainingProgress(4, batch_size=2, console=console)
+    progress = TrainingProgress(4, lambda step: 2, console=console)
     with progress.bar:
         tiny_radn().fit(
             images, images, 2, epochs=2, callbacks=[progress], verbose=0
