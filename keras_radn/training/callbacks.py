@@ -97,16 +97,26 @@ class Validation(keras.callbacks.Callback):
         pairs: what to validate on.
         images: how many of the pairs, at equal distances; `None` for all.
         epochs: epochs between two validations; the others log NaN.
+        best: highest `val_psnr` of earlier runs.
+        write_best: called when `val_psnr` is higher than ever, while the model
+            has the averaged weights.
     """
 
     def __init__(
-        self, pairs: ImagePairs, images: int | None = None, epochs: int = 1
+        self,
+        pairs: ImagePairs,
+        images: int | None = None,
+        epochs: int = 1,
+        best: float = -math.inf,
+        write_best: Callable[[], None] | None = None,
     ):
         super().__init__()
         self.pairs = pairs
         count = min(images or len(pairs), len(pairs))
         self.indices = np.linspace(0, len(pairs) - 1, count).round().astype(int)
         self.epochs = epochs
+        self.best = best
+        self.write_best = write_best
         self._swap = keras.callbacks.SwapEMAWeights()
 
     def set_model(self, model):
@@ -125,9 +135,13 @@ class Validation(keras.callbacks.Callback):
             if averaged:
                 self._swap.on_test_begin()
             rows = [self._scores(index) for index in self.indices]
+            means = {key: np.mean([row[key] for row in rows]) for key in means}
+            if means["psnr"] > self.best:
+                self.best = means["psnr"]
+                if self.write_best is not None:
+                    self.write_best()
             if averaged:
                 self._swap.on_test_end()
-            means = {key: np.mean([row[key] for row in rows]) for key in means}
         logs.update({f"val_{key}": float(means[key]) for key in means})
 
     def _scores(self, index):

@@ -1,5 +1,6 @@
 import csv
 import functools
+import math
 import os
 from pathlib import Path
 
@@ -33,8 +34,9 @@ from keras_radn.training.schedule import WarmupStableDecay
 
 CHECKPOINT = "last.keras"
 LOG = "log.csv"
-MODEL = "model.keras"
-WEIGHTS = "weights.npz"
+# Of a model, and of its weights as they are packaged.
+MODEL, WEIGHTS = "model.keras", "weights.npz"
+BEST_MODEL, BEST_WEIGHTS = "best.keras", "best.npz"
 
 
 def train(
@@ -46,7 +48,8 @@ def train(
     """Trains a network, or goes on where an earlier call was interrupted.
 
     The folder receives `last.keras` (model and optimizer, at the end of each
-    epoch), `log.csv` (a row per epoch), `tensorboard/` and, at the end,
+    epoch), `log.csv` (a row per epoch), `tensorboard/`, `best.keras` and
+    `best.npz` (of the validation with the highest PSNR so far) and, at the end,
     `model.keras` (with the averaged weights, if there are any) and
     `weights.npz` (the form in which weights are packaged). A run that was
     killed loses the steps since the last checkpoint; the data and the rows
@@ -107,13 +110,17 @@ def train(
     )
     if chief:
         output.mkdir(parents=True, exist_ok=True)
-        _cut_log(output / LOG, epoch)
+        best = _cut_log(output / LOG, epoch)
         if validation is not None:
             callbacks.append(
                 Validation(
                     validation,
                     config.validation_images,
                     config.validation_epochs,
+                    best,
+                    lambda: _write(
+                        model, output / BEST_MODEL, output / BEST_WEIGHTS
+                    ),
                 )
             )
         callbacks += [
@@ -140,13 +147,17 @@ def train(
     # `fit` did it, unless the run was killed between its end and here.
     model.optimizer.finalize_variable_values(model.trainable_variables)
     if chief:
-        # Compiled as it comes, so that it loads without this module.
-        plain = type(model).from_config(model.get_config())
-        plain.set_weights(model.get_weights())
-        with written_beside(output / MODEL) as partial:
-            plain.save(partial)
-        write_weights(model, output / WEIGHTS)
+        _write(model, output / MODEL, output / WEIGHTS)
     return model
+
+
+def _write(model, model_file, weights_file):
+    # Compiled as it comes, so that it loads without this module.
+    plain = type(model).from_config(model.get_config())
+    plain.set_weights(model.get_weights())
+    with written_beside(model_file) as partial:
+        plain.save(partial)
+    write_weights(model, weights_file)
 
 
 def _stream(config, sources, done, context):
@@ -287,17 +298,25 @@ def _check_batch(batch_size, strategy):
 
 
 def _cut_log(path, epoch):
-    """Drops the row of an epoch whose checkpoint was not written any more."""
+    """Drops the row of an epoch whose checkpoint was not written any more.
+
+    Returns:
+        The highest `val_psnr` of the rows that stay, or minus infinity.
+    """
     if not path.exists():
-        return
+        return -math.inf
     with path.open(newline="") as file:
         rows = list(csv.reader(file))
     # The first row is the header, if the run came as far as that.
     kept = rows[:1] + [row for row in rows[1:] if int(row[0]) < epoch]
-    if len(kept) == len(rows):
-        return
-    with (
-        written_beside(path) as partial,
-        partial.open("w", newline="") as file,
-    ):
-        csv.writer(file).writerows(kept)
+    if len(kept) < len(rows):
+        with (
+            written_beside(path) as partial,
+            partial.open("w", newline="") as file,
+        ):
+            csv.writer(file).writerows(kept)
+    if not kept or "val_psnr" not in kept[0]:
+        return -math.inf
+    column = kept[0].index("val_psnr")
+    values = [float(row[column]) for row in kept[1:]]
+    return max(filter(math.isfinite, values), default=-math.inf)

@@ -100,6 +100,11 @@ def test_a_resumed_run_equals_the_unbroken_one(
     for column in ("epoch", "step", "loss", "psnr", "val_psnr", "val_ssim"):
         np.testing.assert_allclose(rows[column], again[column], rtol=1e-5)
     assert list((tmp_path / "broken" / "tensorboard").rglob("events.*"))
+    best = keras.models.load_model(tmp_path / "broken" / "best.keras")
+    rows = evaluate_pairs(config.validation, best)
+    psnr = np.mean([row["deblurred_psnr"] for row in rows])
+    assert psnr == pytest.approx(np.nanmax(again["val_psnr"]), abs=1e-3)
+    assert (tmp_path / "broken" / "best.npz").exists()
     packaged = RADN(decoder_block="dense", **TINY_RADN)
     read_weights(packaged, tmp_path / "unbroken" / "weights.npz")
     for model in (
@@ -179,6 +184,30 @@ def test_validation_of_some_images_in_some_epochs(config, tiny_radn):
     assert logs["val_psnr"] > 0
 
 
+def test_the_best_weights_are_written(config, tiny_radn):
+    """When they validate better than all before, as the averaged ones."""
+    model = tiny_radn()
+    model.compile(keras.optimizers.Adam(use_ema=True))
+    model.optimizer.build(model.trainable_variables)
+    [average] = [
+        model.optimizer._model_variables_moving_average[i]
+        for i, v in enumerate(model.trainable_variables)
+        if v.path == "reconstruction/bias"
+    ]
+    bias = model.get_layer("reconstruction").bias
+    written = []
+    validation = Validation(
+        ImagePairs(config.validation),
+        best=-100,
+        write_best=lambda: written.append(bias.numpy()[0]),
+    )
+    validation.set_model(model)
+    for value in (1.0, 9.0, 0.5):  # worse than the first one; better
+        average.assign([value] * 3)
+        validation.on_epoch_end(0, {})
+    assert written == [1.0, 0.5]
+
+
 @pytest.mark.slow
 def test_progress(tiny_radn, rng):
     """A line per epoch: steps, metrics, speed and what is left."""
@@ -201,13 +230,18 @@ def test_rows_after_the_checkpoint_are_cut(tmp_path):
     log = tmp_path / "log.csv"
     train_module._cut_log(log, 0)
     assert not log.exists()
-    for text, expected in (
-        ("", ""),  # killed in the first epoch
-        ("epoch,loss\n0,1\n1,2\n2,3\n", "epoch,loss\n0,1\n1,2\n"),
-        ("epoch,loss\n0,1\n", "epoch,loss\n0,1\n"),
+    for text, expected, best in (
+        ("", "", -math.inf),  # killed in the first epoch
+        (
+            "epoch,val_psnr\n0,9\n1,nan\n2,10\n",
+            "epoch,val_psnr\n0,9\n1,nan\n",
+            9,
+        ),
+        ("epoch,val_psnr\n0,nan\n", "epoch,val_psnr\n0,nan\n", -math.inf),
+        ("epoch,loss\n0,1\n", "epoch,loss\n0,1\n", -math.inf),
     ):
         log.write_text(text)
-        train_module._cut_log(log, 2)
+        assert train_module._cut_log(log, 2) == best
         assert log.read_text() == expected
 
 
