@@ -1,12 +1,19 @@
-"""Variants of the paper's Table 1, a light one, and packaged weights."""
+"""Variants of the paper's Table 1, a light one, and packaged weights.
+
+`gmac` is at 256x256 (`keras_radn.models.cost`).
+"""
 
 RADN_PRESETS = {
     "radn1": {
         "description": "Bottleneck decoder, no attention, random encoder.",
+        "parameters": 7_231_603,
+        "gmac": 8.65,
         "config": {"decoder_block": "bottleneck", "attention": False},
     },
     "radn2": {
         "description": "RADN1 with an ImageNet encoder.",
+        "parameters": 7_231_603,
+        "gmac": 8.65,
         "config": {
             "decoder_block": "bottleneck",
             "attention": False,
@@ -15,6 +22,8 @@ RADN_PRESETS = {
     },
     "radn3": {
         "description": "Dense modules with ordinary convolutions.",
+        "parameters": 8_718_259,
+        "gmac": 10.30,
         "config": {
             "decoder_block": "dense",
             "attention": False,
@@ -23,6 +32,8 @@ RADN_PRESETS = {
     },
     "radn4": {
         "description": "RADN3 with self-attention.",
+        "parameters": 9_046_579,
+        "gmac": 10.42,
         "config": {
             "decoder_block": "dense",
             "attention": True,
@@ -31,6 +42,8 @@ RADN_PRESETS = {
     },
     "radn_final": {
         "description": "Dense deformable modules and self-attention.",
+        "parameters": 10_337_719,
+        "gmac": 12.11,
         "config": {
             "decoder_block": "deformable",
             "attention": True,
@@ -46,6 +59,8 @@ RADN_PRESETS = {
     },
     "lite": {
         "description": "Narrow, with fewer units, for phones and CPUs.",
+        "parameters": 1_635_859,
+        "gmac": 2.80,
         "config": {
             "encoder_units": (6, 8, 12),
             "growth_rate": 16,

@@ -2,6 +2,7 @@ import keras
 import pytest
 from keras import layers
 
+from keras_radn import RADN
 from keras_radn.cli.models import variants
 from keras_radn.models.cost import count_macs
 
@@ -57,6 +58,13 @@ def test_lite_is_light():
     parameters, gmacs = COSTS["lite"]
     assert parameters <= 2_500_000
     assert gmacs <= 3
+
+
+def test_presets_say_what_they_cost():
+    assert {
+        name: (preset["parameters"], preset["gmac"])
+        for name, preset in RADN.presets.items()
+    } == {name: COSTS[name] for name in RADN.presets}
 
 
 def test_all_variants_have_a_cost():
