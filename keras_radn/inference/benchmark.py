@@ -233,13 +233,18 @@ def alone_of(products: list[tf.Operation]):
     @tf.function
     def run():
         outputs = [
-            again(op, tensors)
+            again(op, list(map(_as_in_the_graph, op.inputs, tensors)))
             for op, tensors in zip(products, arguments, strict=True)
         ]
         # Without a result that depends on it, an operation would not run.
         return [tf.reshape(output, [-1])[0] for output in outputs]
 
     return run
+
+
+def _as_in_the_graph(tensor, value):
+    """Constants as constants, which operations may prepare once."""
+    return tf.constant(value.numpy()) if tensor.op.type == "Const" else value
 
 
 def random_input(op: tf.Operation, tensor: tf.Tensor) -> tf.Tensor:

@@ -85,8 +85,8 @@ class InferenceModel:
 
     - batch norms that follow a convolution are folded into it; the others are
       one operation with the ReLU and the concatenation before them;
-    - the offsets of all units of a dense deformable module share one
-      convolution of the module's input;
+    - what a feature map adds to the offsets of all later units of a dense
+      deformable module is one convolution;
     - between convolutions everything stays in `dtype`.
 
     The result is the Keras model's, but for rounding.
@@ -186,9 +186,9 @@ class _Graph:
         return np.asarray(self.weights[name], "float64")
 
     def constant(self, array, dtype=None):
-        # An input of the graph: in it, optimizers would copy it around.
-        with tf.init_scope():
-            return tf.constant(array, dtype or self.dtype)
+        # In the graph, not an input of it: oneDNN then keeps the kernels in
+        # the order that it wants them.
+        return tf.constant(array, dtype or self.dtype)
 
     def norm(self, name):
         """Scale and offset of a batch norm."""
@@ -287,49 +287,52 @@ class _Graph:
         return self.conv_layer(x, f"{name}_reduction")
 
     def dense_module(self, x, name):
-        deformable = self.architecture["decoder_block"] == "deformable"
-        if deformable:
-            offsets = self.offsets_of_input(x, name)
-        grown = []
-        for i in range(1, self.architecture["deform_units"] + 1):
-            unit, features = f"{name}/unit{i}", x
-            if grown:
-                features = tf.concat([x, *grown], axis=-1)
-            if deformable:
-                offset = self.offset(offsets[i - 1], x, grown, unit)
-                y = self.deformable(features, offset, unit)
-            else:
-                y = self.conv_layer(features, unit, relu=True)
-            grown.append(y)
-        features = tf.concat([x, *grown], axis=-1)
+        if self.architecture["decoder_block"] == "deformable":
+            grown = self.deform_units(x, name)
+        else:
+            grown = [x]
+            for i in range(1, self.architecture["deform_units"] + 1):
+                features = tf.concat(grown, axis=-1)
+                y = self.conv_layer(features, f"{name}/unit{i}", relu=True)
+                grown.append(y)
+        features = tf.concat(grown, axis=-1)
         return self.conv_layer(features, f"{name}/reduction")
 
-    def offsets_of_input(self, x, name):
-        """What the module's input adds to the offsets of each unit.
+    def deform_units(self, x, name):
+        """Returns the parts of what the reduction sees.
 
-        One convolution for all: of few filters each, they would be slow.
+        What a part adds to the offsets of all later units is one convolution,
+        as soon as the part is there: convolutions of few filters are slow, and
+        an offset alone would need all parts in one tensor once more.
         """
-        units = range(1, self.architecture["deform_units"] + 1)
-        kernels = [
-            self.array(f"{name}/unit{i}/offset_conv/kernel")[
-                :, :, : x.shape[-1]
-            ]
-            for i in units
+        units = [
+            f"{name}/unit{i}"
+            for i in range(1, self.architecture["deform_units"] + 1)
         ]
-        x = self.conv(x, np.concatenate(kernels, axis=-1))
-        return tf.split(x, len(kernels), axis=-1)
-
-    def offset(self, of_input, x, grown, unit):
-        kernel = self.array(f"{unit}/offset_conv/kernel")
-        bias = self.array(f"{unit}/offset_conv/bias")
-        if grown:
-            y = grown[0] if len(grown) == 1 else tf.concat(grown, axis=-1)
-            y = self.conv(y, kernel[:, :, x.shape[-1] :], bias)
-            offset = y + of_input
-        else:
-            offset = tf.nn.bias_add(of_input, self.constant(bias))
-        offset = tf.clip_by_value(offset, -MAX_OFFSET, MAX_OFFSET)
-        return tf.cast(offset, "float32")
+        kernels = [self.array(f"{u}/offset_conv/kernel") for u in units]
+        biases = [self.array(f"{u}/offset_conv/bias") for u in units]
+        width = x.shape[-1]
+        grown = [x]
+        offsets = self.conv(
+            x,
+            np.concatenate([k[:, :, :width] for k in kernels], axis=-1),
+            np.concatenate(biases),
+        )
+        for i, unit in enumerate(units):
+            count = len(biases[i])
+            offset, offsets = offsets[..., :count], offsets[..., count:]
+            offset = tf.clip_by_value(offset, -MAX_OFFSET, MAX_OFFSET)
+            y = self.deformable(
+                tf.concat(grown, axis=-1), tf.cast(offset, "float32"), unit
+            )
+            grown.append(y)
+            if later := kernels[i + 1 :]:
+                rows = np.s_[:, :, width : width + y.shape[-1]]
+                offsets += self.conv(
+                    y, np.concatenate([k[rows] for k in later], axis=-1)
+                )
+            width += y.shape[-1]
+        return grown
 
     def deformable(self, features, offset, unit):
         kernel = self.array(f"{unit}/kernel")
