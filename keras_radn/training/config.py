@@ -19,6 +19,7 @@ _FOLDERS = ("gopro", "pairs", "stills", "videos", "validation")
 _PROGRESSIVE = (
     "patch_size",
     "batch_size",
+    "learning_rate",
     "strength",
     "pairs_share",
     "videos_share",
@@ -62,8 +63,8 @@ class TrainingConfig:
         patch_size: side of the patches in pixels.
         progression: what changes in later parts of the run. A table for each
             part with its first `step` and new values of `patch_size`,
-            `batch_size`, `strength`, `pairs_share` or `videos_share`; what it
-            does not name stays as in the part before.
+            `batch_size`, `learning_rate`, `strength`, `pairs_share` or
+            `videos_share`; what it does not name stays as in the part before.
         batch_size: patches per step, of all replicas together.
         steps: steps of the whole run.
         loss: `"charbonnier"`, `"mean_absolute_error"` or

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Sequence
 
 import keras
 from keras import ops
@@ -17,6 +18,7 @@ class WarmupStableDecay(keras.optimizers.schedules.LearningRateSchedule):
         warmup_steps: steps over which it rises linearly from zero.
         decay_steps: last steps, over which a half cosine takes it to zero; 0
             for a constant rate.
+        changes: other highest rates, as pairs of the first step and the rate.
 
     Raises:
         ValueError: if the parts are longer than the run.
@@ -28,6 +30,7 @@ class WarmupStableDecay(keras.optimizers.schedules.LearningRateSchedule):
         steps: int,
         warmup_steps: int,
         decay_steps: int,
+        changes: Sequence[tuple[int, float]] = (),
     ):
         if warmup_steps + decay_steps > steps:
             raise ValueError(
@@ -38,11 +41,15 @@ class WarmupStableDecay(keras.optimizers.schedules.LearningRateSchedule):
         self.steps = steps
         self.warmup_steps = warmup_steps
         self.decay_steps = decay_steps
+        self.changes = [tuple(change) for change in changes]
 
     def __call__(self, step):
         step = ops.cast(step, "float32")
         rise = step / self.warmup_steps if self.warmup_steps else 1.0
-        rate = self.learning_rate * ops.minimum(rise, 1.0)
+        rate = self.learning_rate
+        for first, changed in self.changes:
+            rate = ops.where(step >= first, changed, rate)
+        rate *= ops.minimum(rise, 1.0)
         if self.decay_steps:
             left = (self.steps - step) / self.decay_steps
             rate *= 0.5 - 0.5 * ops.cos(math.pi * ops.clip(left, 0.0, 1.0))
@@ -54,4 +61,5 @@ class WarmupStableDecay(keras.optimizers.schedules.LearningRateSchedule):
             "steps": self.steps,
             "warmup_steps": self.warmup_steps,
             "decay_steps": self.decay_steps,
+            "changes": self.changes,
         }

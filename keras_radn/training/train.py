@@ -277,8 +277,17 @@ def new_model(config: TrainingConfig) -> DeblurringModel:
     decay_steps = config.decay_steps
     if decay_steps is None:
         decay_steps = config.steps - config.warmup_steps
+    changes = [
+        (part["step"], part["learning_rate"])
+        for part in config.progression
+        if "learning_rate" in part
+    ]
     schedule = WarmupStableDecay(
-        config.learning_rate, config.steps, config.warmup_steps, decay_steps
+        config.learning_rate,
+        config.steps,
+        config.warmup_steps,
+        decay_steps,
+        changes,
     )
     recipe = {
         "optimizer": config.make_optimizer(schedule),

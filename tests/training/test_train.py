@@ -55,6 +55,7 @@ def config(stills_folder, pairs_folder):
                 "step": 3,
                 "patch_size": 48,
                 "batch_size": 3,
+                "learning_rate": 1e-4,
                 "strength": {"path_scale": 1.0},
             }
         ],
@@ -128,6 +129,12 @@ def test_learning_rate_rises_stays_and_falls():
     )
     again = WarmupStableDecay.from_config(schedule.get_config())
     assert float(again(90)) == float(schedule(90))
+    lower = WarmupStableDecay(
+        2.0, 100, warmup_steps=10, decay_steps=40, changes=[(50, 0.5)]
+    )
+    lower = WarmupStableDecay.from_config(lower.get_config())
+    rates = [float(lower(step)) for step in (5, 49, 50, 80)]
+    np.testing.assert_allclose(rates, [1, 2, 0.5, 0.25], rtol=1e-5)
     with pytest.raises(ValueError, match="must fit into `steps`"):
         WarmupStableDecay(1.0, steps=10, warmup_steps=5, decay_steps=6)
 
