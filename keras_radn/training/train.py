@@ -87,6 +87,7 @@ def train(
     strategy = strategy or tf.distribute.get_strategy()
     for *_, stage in config.stages():
         _check_batch(stage.batch_size, strategy)
+        blur_strength(stage)  # so that a wrong one is an error here
     sources, _ = training_sources(config)
     validation = validation_pairs(config)
     chief = is_chief(strategy)

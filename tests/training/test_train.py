@@ -263,6 +263,11 @@ def test_sources_and_shares(config):
     wrong = dataclasses.replace(config, strength={"wobble": 1})
     with pytest.raises(ValueError, match=r"unknown entry.*wobble"):
         train_module.training_sources(wrong)
+    later = dataclasses.replace(
+        config, progression=[{"step": 3, "strength": {"wobble": 1}}]
+    )
+    with pytest.raises(ValueError, match=r"unknown entry.*wobble"):
+        train(later, "nowhere")
     jpeg = dataclasses.replace(config, strength={"jpeg": 1.0})
     assert train_module.training_sources(jpeg)[0][1].strength.jpeg == 1
 
