@@ -328,5 +328,7 @@ def _cut_log(path, epoch):
     if not kept or "val_psnr" not in kept[0]:
         return -math.inf
     column = kept[0].index("val_psnr")
-    values = [float(row[column]) for row in kept[1:]]
+    values = [row[column] for row in kept[1:]]
+    # "NA" is how Keras logs what was not there.
+    values = [float(value) for value in values if value not in ("NA", "")]
     return max(filter(math.isfinite, values), default=-math.inf)

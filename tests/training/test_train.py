@@ -240,8 +240,8 @@ def test_rows_after_the_checkpoint_are_cut(tmp_path):
     for text, expected, best in (
         ("", "", -math.inf),  # killed in the first epoch
         (
-            "epoch,val_psnr\n0,9\n1,nan\n2,10\n",
-            "epoch,val_psnr\n0,9\n1,nan\n",
+            "epoch,val_psnr\n0,9\n1,NA\n2,10\n",
+            "epoch,val_psnr\n0,9\n1,NA\n",
             9,
         ),
         ("epoch,val_psnr\n0,nan\n", "epoch,val_psnr\n0,nan\n", -math.inf),
