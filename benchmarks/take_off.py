@@ -69,8 +69,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--row", choices=ROWS, help="this one only")
     options = parser.parse_args()
-    if options.steps < PART or options.steps % PART:
-        parser.error(f"--steps must be a multiple of {PART}")
+    if options.steps < 2 * PART or options.steps % PART:
+        parser.error(
+            f"--steps must be a multiple of {PART}, at least {2 * PART}"
+        )
     packaged = Path(training.__file__).parent / "configs"
     config = TrainingConfig.from_toml(
         packaged / "radn_final_v2.toml", stills=options.stills
