@@ -21,7 +21,11 @@ from keras_radn import training
 from keras_radn.cli.tables import markdown_table
 from keras_radn.datasets import patch_dataset
 from keras_radn.training import TrainingConfig
-from keras_radn.training.train import new_model, training_sources
+from keras_radn.training.train import (
+    new_model,
+    source_shares,
+    training_sources,
+)
 
 ROWS = {
     "as packaged": {},
@@ -36,10 +40,9 @@ PART = 100
 
 def gains(config: TrainingConfig) -> list[float]:
     """The gain of each hundred steps in dB."""
-    sources, shares = training_sources(config)
     patches = patch_dataset(
-        sources,
-        shares,
+        training_sources(config),
+        source_shares(config),
         config.patch_size,
         config.batch_size,
         config.seed,

@@ -18,6 +18,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     add_config_arguments(parser)
     parser.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="variant in place of the configuration's, for example lite",
+    )
+    parser.add_argument(
         "--strategy",
         metavar="NAME",
         help="mirrored: all GPUs of this machine; multi-worker: the machines "
@@ -60,8 +65,8 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="steps of the whole run")
 
 
-def make_config(options: argparse.Namespace):
-    """The `TrainingConfig` of the options."""
+def make_config(options: argparse.Namespace, **overrides):
+    """The `TrainingConfig` of the options, and of values that replace its."""
     # Here, not above: the other commands do not need the extra.
     from keras_radn.training import TrainingConfig
 
@@ -74,12 +79,13 @@ def make_config(options: argparse.Namespace):
         validation=options.validation,
         encoder_weights=options.encoder_weights,
         steps=options.steps,
+        **overrides,
     )
 
 
 def run(options: argparse.Namespace) -> int:
     """Runs `keras-radn train`; see `main` for the exit status."""
-    config = make_config(options)
+    config = make_config(options, preset=options.preset)
 
     import tensorflow as tf
 

@@ -1,4 +1,3 @@
-import copy
 import os
 from collections.abc import Sequence
 
@@ -13,10 +12,10 @@ from keras_radn.datasets.camera import (
 )
 from keras_radn.datasets.files import cached_rgb, list_images, read_rgb
 from keras_radn.datasets.opencv import cv2
-from keras_radn.datasets.patches import PatchSource, require_size
+from keras_radn.datasets.patches import BlurSource, require_size
 
 
-class SyntheticBlur(PatchSource):
+class SyntheticBlur(BlurSource):
     """Motion-blurred patches made from a folder of sharp photographs.
 
     The image during the exposure is a sequence of homographies (shift,
@@ -61,12 +60,6 @@ class SyntheticBlur(PatchSource):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def with_strength(self, strength: BlurStrength) -> "SyntheticBlur":
-        """The same photographs with another blur."""
-        other = copy.copy(self)
-        other.strength = strength
-        return other
-
     def patch(
         self, index: int, rng: np.random.Generator, size: int
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -86,13 +79,10 @@ class SyntheticBlur(PatchSource):
         """
         # The margin gives the moving image something to bring in.
         margin = size // 4
-        scene = max(
-            (
-                self._crop(index, rng, size, margin)
-                for _ in range(self.candidates)
-            ),
-            key=_texture if self.candidates > 1 else None,
+        crops = (
+            self._crop(index, rng, size, margin) for _ in range(self.candidates)
         )
+        scene = max(crops, key=_texture)
         front = None
         if rng.random() < self.strength.foreground:
             other = int(rng.integers(len(self)))

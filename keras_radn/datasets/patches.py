@@ -1,4 +1,5 @@
 import bisect
+import copy
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -60,6 +61,22 @@ class PatchSource(ABC):
         return self.patch(int(rng.integers(len(self))), rng, size)
 
 
+class BlurSource(PatchSource):
+    """A source that blurs sharp pictures by itself.
+
+    Attributes:
+        strength: distributions of the blur.
+    """
+
+    strength: BlurStrength
+
+    def with_strength(self, strength: BlurStrength) -> "BlurSource":
+        """The same pictures, those in memory, too, with another blur."""
+        other = copy.copy(self)
+        other.strength = strength
+        return other
+
+
 class JoinedSources(PatchSource):
     """The entries of several sources, one after the other.
 
@@ -73,6 +90,12 @@ class JoinedSources(PatchSource):
 
     def __len__(self) -> int:
         return self._ends[-1]
+
+    def with_strength(self, strength: BlurStrength) -> "JoinedSources":
+        """See `PatchSource.with_strength`."""
+        return JoinedSources(
+            [source.with_strength(strength) for source in self.sources]
+        )
 
     def patch(
         self, index: int, rng: np.random.Generator, size: int

@@ -1,4 +1,3 @@
-import copy
 import itertools
 import os
 import threading
@@ -18,7 +17,7 @@ from keras_radn.datasets.camera import (
 from keras_radn.datasets.files import find_files
 from keras_radn.datasets.interpolation import average, optical_flow
 from keras_radn.datasets.opencv import cv2
-from keras_radn.datasets.patches import PatchSource, require_size
+from keras_radn.datasets.patches import BlurSource, require_size
 from keras_radn.videos import import_av, open_video
 
 SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm")
@@ -31,7 +30,7 @@ _CUT = 25
 _PLACES = 8
 
 
-class VideoBlur(PatchSource):
+class VideoBlur(BlurSource):
     """Motion-blurred patches made from videos.
 
     The sharp image is a frame, the blurred one the average over an exposure
@@ -81,12 +80,6 @@ class VideoBlur(PatchSource):
 
     def __len__(self) -> int:
         return len(self.paths) * self.seconds
-
-    def with_strength(self, strength: BlurStrength) -> "VideoBlur":
-        """The same videos, with what of them is in memory, and another blur."""
-        other = copy.copy(self)
-        other.strength = strength
-        return other
 
     def patch(
         self, index: int, rng: np.random.Generator, size: int

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_radn.training.config import TrainingConfig
 from keras_radn.training.train import LOG, train
+from keras_radn.training_log import read_log
 
 # Rows of the paper's tables and their PSNR on GoPro, dB.
 TABLES = {
@@ -65,7 +66,7 @@ def compare(
             run,
             check_data=not results,  # the other rows have the same data
         )
-        log = np.atleast_1d(np.genfromtxt(run / LOG, delimiter=",", names=True))
+        log = read_log(run / LOG)
         validated = np.flatnonzero(np.isfinite(log["val_psnr"]))[-1]
         results.append(
             {

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_radn.datasets import (
     BlurStrength,
     ImagePairs,
+    PatchSource,
     SyntheticBlur,
     VideoBlur,
     check_sources,
@@ -31,6 +32,7 @@ from keras_radn.training.config import TrainingConfig
 from keras_radn.training.distribution import is_chief
 from keras_radn.training.evaluate import SSIM_WINDOW
 from keras_radn.training.schedule import WarmupStableDecay
+from keras_radn.training_log import read_log
 
 CHECKPOINT = "last.keras"
 LOG = "log.csv"
@@ -88,7 +90,7 @@ def train(
     for *_, stage in config.stages():
         _check_batch(stage.batch_size, strategy)
         blur_strength(stage)  # so that a wrong one is an error here
-    sources, _ = training_sources(config)
+    sources = training_sources(config)
     validation = validation_pairs(config)
     chief = is_chief(strategy)
     checkpoint = output / CHECKPOINT
@@ -111,14 +113,14 @@ def train(
     )
     if chief:
         output.mkdir(parents=True, exist_ok=True)
-        best = _cut_log(output / LOG, epoch)
+        _cut_log(output / LOG, epoch)
         if validation is not None:
             callbacks.append(
                 Validation(
                     validation,
                     config.validation_images,
                     config.validation_epochs,
-                    best,
+                    _best_psnr(output / LOG),
                     lambda: _write(
                         model, output / BEST_MODEL, output / BEST_WEIGHTS
                     ),
@@ -173,10 +175,9 @@ def _stream(config, sources, done, context):
         first = max(first, done)
         if first < end:
             strength = blur_strength(stage)
-            _, shares = training_sources(stage)
             stream = patch_dataset(
                 [source.with_strength(strength) for source in sources],
-                shares,
+                source_shares(stage),
                 stage.patch_size,
                 stage.batch_size,
                 stage.seed,
@@ -188,8 +189,8 @@ def _stream(config, sources, done, context):
     return functools.reduce(tf.data.Dataset.concatenate, streams)
 
 
-def training_sources(config: TrainingConfig) -> tuple[list, list[float]]:
-    """What a training draws its patches from, and the share of each.
+def training_sources(config: TrainingConfig) -> list[PatchSource]:
+    """What a training draws its patches from.
 
     Args:
         config: the configuration.
@@ -199,27 +200,39 @@ def training_sources(config: TrainingConfig) -> tuple[list, list[float]]:
         ValueError: if an argument of the blur's strength is not known.
     """
     strength = blur_strength(config)
-    sources, shares, rest = [], [], 1.0
-    if config.gopro or config.pairs:
-        if config.gopro:
-            pairs = gopro_pairs(config.gopro, "train", config.blur or "blur")
-        else:
-            pairs = ImagePairs(config.pairs, config.blur)
-        sources.append(pairs)
-        others = config.stills or config.videos
-        shares.append(config.pairs_share if others else 1.0)
-        rest -= shares[-1]
+    sources = []
+    if config.gopro:
+        blur = config.blur or "blur"
+        sources.append(gopro_pairs(config.gopro, "train", blur))
+    if config.pairs:
+        sources.append(ImagePairs(config.pairs, config.blur))
     if config.videos:
         sources.append(VideoBlur(config.videos, strength))
-        share = config.videos_share if config.stills else 1.0
-        shares.append(rest * share)
-        rest -= shares[-1]
     if config.stills:
         sources.append(
             SyntheticBlur(config.stills, strength, config.candidates)
         )
+    return sources
+
+
+def source_shares(config: TrainingConfig) -> list[float]:
+    """The share of each of the `training_sources` in the patches.
+
+    Args:
+        config: the configuration.
+    """
+    shares, rest = [], 1.0
+    if config.gopro or config.pairs:
+        others = config.stills or config.videos
+        shares.append(config.pairs_share if others else 1.0)
+        rest -= shares[-1]
+    if config.videos:
+        share = config.videos_share if config.stills else 1.0
+        shares.append(rest * share)
+        rest -= shares[-1]
+    if config.stills:
         shares.append(rest)
-    return sources, shares
+    return shares
 
 
 def blur_strength(config: TrainingConfig) -> BlurStrength:
@@ -308,27 +321,27 @@ def _check_batch(batch_size, strategy):
 
 
 def _cut_log(path, epoch):
-    """Drops the row of an epoch whose checkpoint was not written any more.
-
-    Returns:
-        The highest `val_psnr` of the rows that stay, or minus infinity.
-    """
+    """Drops the row of an epoch whose checkpoint was not written any more."""
     if not path.exists():
-        return -math.inf
+        return
     with path.open(newline="") as file:
         rows = list(csv.reader(file))
     # The first row is the header, if the run came as far as that.
     kept = rows[:1] + [row for row in rows[1:] if int(row[0]) < epoch]
-    if len(kept) < len(rows):
-        with (
-            written_beside(path) as partial,
-            partial.open("w", newline="") as file,
-        ):
-            csv.writer(file).writerows(kept)
-    if not kept or "val_psnr" not in kept[0]:
+    if len(kept) == len(rows):
+        return
+    with (
+        written_beside(path) as partial,
+        partial.open("w", newline="") as file,
+    ):
+        csv.writer(file).writerows(kept)
+
+
+def _best_psnr(path):
+    """The highest `val_psnr` of a log, or minus infinity."""
+    # It is empty if the run was killed in its first epoch.
+    if not path.exists() or not path.stat().st_size:
         return -math.inf
-    column = kept[0].index("val_psnr")
-    values = [row[column] for row in kept[1:]]
-    # "NA" is how Keras logs what was not there.
-    values = [float(value) for value in values if value not in ("NA", "")]
-    return max(filter(math.isfinite, values), default=-math.inf)
+    log = read_log(path)
+    psnr = log["val_psnr"] if "val_psnr" in log.dtype.names else ()
+    return max(filter(math.isfinite, psnr), default=-math.inf)

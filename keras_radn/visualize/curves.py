@@ -10,6 +10,8 @@ except ImportError as error:
         "Drawing needs Matplotlib: pip install 'keras-radn[visualize]'."
     ) from error
 
+from keras_radn.training_log import read_log
+
 
 def training_curves(logs: Mapping[str, str | os.PathLike]) -> Figure:
     """Training loss and validation PSNR over the steps, as in Figure 6.
@@ -32,10 +34,7 @@ def training_curves(logs: Mapping[str, str | os.PathLike]) -> Figure:
     figure.savefig("curves.png")
     ```
     """
-    tables = {
-        label: np.atleast_1d(np.genfromtxt(path, delimiter=",", names=True))
-        for label, path in logs.items()
-    }
+    tables = {label: read_log(path) for label, path in logs.items()}
     panels = {"loss": "training loss"}
     if all("val_psnr" in table.dtype.names for table in tables.values()):
         panels["val_psnr"] = "validation PSNR, dB"

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -275,6 +276,21 @@ def test_train_says_what_is_missing(tmp_path, capsys):
         assert (status, len(err)) == (1, 1)
         assert message in err[0]
         assert not (tmp_path / "run").exists()
+
+
+def test_train_another_variant(tmp_path, capsys, monkeypatch):
+    configs = []
+    monkeypatch.setattr(
+        "keras_radn.training.train", lambda config, *_: configs.append(config)
+    )
+    arguments = ["--config", "radn_final_v2", "--stills", tmp_path]
+    for extra in ([], ["--preset", "lite"]):
+        status, *_ = run(capsys, "train", *arguments, *extra, "-o", tmp_path)
+        assert status == 0
+    assert configs == [
+        dataclasses.replace(configs[0], preset=preset)
+        for preset in ("radn_final", "lite")
+    ]
 
 
 @pytest.mark.parametrize("arguments", [[], ["sharpen"], ["deblur", "a.png"]])

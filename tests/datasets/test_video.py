@@ -226,6 +226,10 @@ def test_another_strength_decodes_nothing_again(pan_folder, monkeypatch):
     np.testing.assert_allclose(blurred, sharp, atol=1)
     again, _ = source.patch(0, np.random.default_rng(0), 32)
     np.testing.assert_array_equal(again, before)
+    joined = JoinedSources([source]).with_strength(still.strength)
+    np.testing.assert_allclose(
+        *joined.patch(0, np.random.default_rng(0), 32), atol=1
+    )
 
 
 def test_check(pan_folder):

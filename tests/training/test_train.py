@@ -248,18 +248,19 @@ def test_rows_after_the_checkpoint_are_cut(tmp_path):
         ("epoch,loss\n0,1\n", "epoch,loss\n0,1\n", -math.inf),
     ):
         log.write_text(text)
-        assert train_module._cut_log(log, 2) == best
+        train_module._cut_log(log, 2)
         assert log.read_text() == expected
+        assert train_module._best_psnr(log) == best
 
 
 def test_sources_and_shares(config):
-    sources, shares = train_module.training_sources(config)
+    sources = train_module.training_sources(config)
     assert [type(source) for source in sources] == [ImagePairs, SyntheticBlur]
-    assert shares == [0.5, 0.5]
+    assert train_module.source_shares(config) == [0.5, 0.5]
     for alone in ("pairs", "stills"):
         other = {"pairs": "stills", "stills": "pairs"}[alone]
         one = dataclasses.replace(config, **{other: None})
-        assert train_module.training_sources(one)[1] == [1.0]
+        assert train_module.source_shares(one) == [1.0]
     wrong = dataclasses.replace(config, strength={"wobble": 1})
     with pytest.raises(ValueError, match=r"unknown entry.*wobble"):
         train_module.training_sources(wrong)
@@ -269,7 +270,7 @@ def test_sources_and_shares(config):
     with pytest.raises(ValueError, match=r"unknown entry.*wobble"):
         train(later, "nowhere")
     jpeg = dataclasses.replace(config, strength={"jpeg": 1.0})
-    assert train_module.training_sources(jpeg)[0][1].strength.jpeg == 1
+    assert train_module.training_sources(jpeg)[1].strength.jpeg == 1
 
 
 def test_blur_of_a_later_part(config, monkeypatch):
@@ -282,7 +283,7 @@ def test_blur_of_a_later_part(config, monkeypatch):
         return tf.data.Dataset.range(3)
 
     monkeypatch.setattr(train_module, "patch_dataset", record)
-    sources, _ = train_module.training_sources(config)
+    sources = train_module.training_sources(config)
     context = tf.distribute.InputContext()
     train_module._stream(config, sources, 0, context)
     weak = BlurStrength(path_scale=1.0)
