@@ -1,3 +1,4 @@
+import collections
 import contextlib
 import dataclasses
 import io
@@ -126,7 +127,9 @@ def _count_pixels(array):
     if array.dtype != object:
         # Images have at least a height, a width and channels.
         return array.size // array.shape[-1] if _is_image(array) else 0
-    return sum(_encoded_pixels(data) for data in array.flat)
+    # A small message can repeat one string a million times.
+    pictures = collections.Counter(array.flat)
+    return sum(n * _encoded_pixels(data) for data, n in pictures.items())
 
 
 def _is_image(array):

@@ -231,7 +231,8 @@ def _read(name, proto, limit):
         # One value may stand for all, so that a small message makes a tensor
         # of any size.
         size = tf.TensorShape(proto.tensor_shape).num_elements()
-        if size is None or size * dtype.size > limit:
+        # Strings have no size of their own; a reference is the least.
+        if size is None or size * (dtype.size or 8) > limit:
             raise invalid(
                 f"The input {name} is larger than the server's {limit} bytes, "
                 "or of no known size."

@@ -35,6 +35,24 @@ def predict(channel):
     return predict
 
 
+@pytest.mark.parametrize("values", [[], [b"no picture"]])
+@pytest.mark.parametrize(
+    ("size", "message"), [(2**20, ""), (2**23, "larger"), (2**40, "larger")]
+)
+def test_many_strings_in_a_small_message(channel, values, size, message):
+    """They are not looked at one by one, nor all made."""
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    request = predict_pb2.PredictRequest()
+    fill_spec(request.model_spec, signature_name="image_bytes")
+    tensor = request.inputs["image_bytes"]
+    tensor.dtype = tf.string.as_datatype_enum
+    tensor.tensor_shape.dim.add(size=size)
+    tensor.string_val.extend(values)
+    with pytest.raises(grpc.RpcError, match="INVALID_ARGUMENT") as error:
+        stub.Predict(request, timeout=10)
+    assert message in error.value.details()
+
+
 def fill_spec(message, name="small", version=None, label=None, **more):
     message.name = name
     if version is not None:
