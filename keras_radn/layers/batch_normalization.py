@@ -16,24 +16,40 @@ class BatchNormalization(keras.layers.BatchNormalization):
         **kwargs: arguments of `keras.layers.BatchNormalization`, with
             `center`, `scale` and `axis` as they are by default.
 
+    Attributes:
+        frozen: whether a call in training uses the moving averages and leaves
+            them as they are, while `gamma` and `beta` go on learning. It is
+            not saved.
+
     Input and output shape: `(batch, height, width, channels)`.
     """
+
+    frozen = False
 
     def call(self, inputs, training=None):
         fused = training and self.trainable and not self.synchronized
         if not fused or self.compute_dtype == "float64":
-            return super().call(inputs, training=training)
+            return super().call(inputs, training=training and not self.frozen)
+        averages = {}
+        if self.frozen:
+            averages = {
+                "mean": ops.cast(self.moving_mean, "float32"),
+                "variance": ops.cast(self.moving_variance, "float32"),
+                "is_training": False,
+            }
         outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             inputs,
             ops.cast(self.gamma, "float32"),
             ops.cast(self.beta, "float32"),
             epsilon=self.epsilon,
+            **averages,
         )
-        # Keras averages the biased estimate.
-        count = ops.cast(tf.size(inputs[..., 0]), "float32")
-        variance *= ops.maximum(count - 1, 1) / count
-        self._average(self.moving_mean, mean)
-        self._average(self.moving_variance, variance)
+        if not self.frozen:
+            # Keras averages the biased estimate.
+            count = ops.cast(tf.size(inputs[..., 0]), "float32")
+            variance *= ops.maximum(count - 1, 1) / count
+            self._average(self.moving_mean, mean)
+            self._average(self.moving_variance, variance)
         return outputs
 
     def _average(self, average, value):

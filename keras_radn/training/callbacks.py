@@ -21,6 +21,7 @@ from rich.progress import (
 
 from keras_radn.datasets import ImagePairs
 from keras_radn.files import written_beside
+from keras_radn.layers.batch_normalization import BatchNormalization
 from keras_radn.training.evaluate import scores
 
 
@@ -66,6 +67,41 @@ class Guard(keras.callbacks.Callback):
             f"At step {completed_steps(self.model)} {what} is NaN or infinite; "
             f"{kept}. Lower `learning_rate` or `clip_norm`, or use float32."
         )
+
+
+class FreezeNorms(keras.callbacks.Callback):
+    """From a step on, batch norms use their moving averages in training, too.
+
+    The statistics of a small batch are noise, and the network is used with the
+    averages.
+
+    Args:
+        step: steps of the whole run before that.
+    """
+
+    def __init__(self, step: int):
+        super().__init__()
+        self.step = step
+
+    def on_train_begin(self, logs=None):
+        self.next = completed_steps(self.model)
+        self.frozen = False
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.next >= self.step and not self.frozen:
+            self._set(True)
+        self.next += 1
+
+    def on_train_end(self, logs=None):
+        if self.frozen:
+            self._set(False)
+
+    def _set(self, frozen):
+        self.frozen = frozen
+        for layer in self.model._flatten_layers():
+            if isinstance(layer, BatchNormalization):
+                layer.frozen = frozen
+        self.model.make_train_function(force=True)  # the old one is traced
 
 
 class Checkpoint(keras.callbacks.Callback):

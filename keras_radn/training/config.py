@@ -77,6 +77,8 @@ class TrainingConfig:
             the attention's similarities, relative to that of the rest. At 1
             and a high learning rate offsets run away.
         steering_start: step before which these do not change.
+        freeze_norms: step from which batch norms use their moving averages
+            in training, too; `None` for never.
         warmup_steps: steps over which the learning rate rises from zero.
         decay_steps: last steps, over which a half cosine takes the learning
             rate to zero; `None` for all steps after the warm-up.
@@ -128,6 +130,7 @@ class TrainingConfig:
     learning_rate: float = 1e-4
     steering_lr_ratio: float = 1.0
     steering_start: int = 0
+    freeze_norms: int | None = None
     warmup_steps: int = 0
     decay_steps: int | None = 0
     ema_momentum: float = 0.0

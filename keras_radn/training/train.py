@@ -23,6 +23,7 @@ from keras_radn.models.deblurring_model import DeblurringModel, paper_recipe
 from keras_radn.models.packaged_weights import write_weights
 from keras_radn.training.callbacks import (
     Checkpoint,
+    FreezeNorms,
     Guard,
     TrainingProgress,
     Validation,
@@ -108,6 +109,8 @@ def train(
     done = completed_steps(model)
     epoch = done // config.steps_per_epoch
     callbacks = [Guard(config.steps, checkpoint)]
+    if config.freeze_norms is not None:
+        callbacks.append(FreezeNorms(config.freeze_norms))
     progress = TrainingProgress(
         config.steps, lambda step: config.at(step).batch_size
     )

@@ -40,8 +40,8 @@ def pair_of_norms(input_shape, dtype, rng):
     return norms
 
 
-def trained(norm, inputs, weight, known=True):
-    """Outputs, gradients and averages after one call in training."""
+def called(norm, inputs, weight, known=True, training=True):
+    """Outputs, gradients and averages after one call."""
     spec = tf.TensorSpec(inputs.shape if known else [None] * 3 + [8])
 
     @tf.function(input_signature=[spec])
@@ -50,7 +50,7 @@ def trained(norm, inputs, weight, known=True):
         variables = [norm.gamma.value, norm.beta.value]
         with tf.GradientTape() as tape:
             tape.watch(inputs)
-            outputs = norm(inputs, training=True)
+            outputs = norm(inputs, training=training)
             loss = tf.reduce_sum(tf.cast(outputs, "float64") * weight)
         return outputs, *tape.gradient(loss, [inputs, *variables])
 
@@ -71,9 +71,24 @@ def test_equals_keras_in_training(dtype, known, rng):
     inputs = features(rng)
     weight = rng.normal(size=inputs.shape)
     ours, theirs = (
-        trained(norm, inputs, weight, known)
+        called(norm, inputs, weight, known)
         for norm in pair_of_norms(inputs.shape, dtype, rng)
     )
+    for mine, expected in zip(ours, theirs, strict=True):
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(
+            mine, expected, rtol=0, atol=TOLERANCES[dtype] * scale
+        )
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+def test_frozen_equals_keras_outside_of_training(dtype, rng):
+    inputs = features(rng)
+    weight = rng.normal(size=inputs.shape)
+    norm, reference = pair_of_norms(inputs.shape, dtype, rng)
+    norm.frozen = True
+    ours = called(norm, inputs, weight)
+    theirs = called(reference, inputs, weight, training=False)
     for mine, expected in zip(ours, theirs, strict=True):
         scale = np.abs(expected).max()
         np.testing.assert_allclose(

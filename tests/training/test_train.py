@@ -1,6 +1,7 @@
 import dataclasses
 import importlib
 import io
+import itertools
 import math
 
 import keras
@@ -11,10 +12,12 @@ from rich.console import Console
 
 from keras_radn import RADN, ResidualBaseline
 from keras_radn.datasets import BlurStrength, ImagePairs, SyntheticBlur
+from keras_radn.layers.batch_normalization import BatchNormalization
 from keras_radn.models.packaged_weights import read_weights
 from keras_radn.training import TrainingConfig, evaluate_pairs, train
 from keras_radn.training.callbacks import (
     Checkpoint,
+    FreezeNorms,
     Guard,
     TrainingProgress,
     Validation,
@@ -50,6 +53,7 @@ def config(stills_folder, pairs_folder):
         steps_per_epoch=2,
         ema_momentum=0.5,
         balance=1e-2,
+        freeze_norms=3,
         progression=[
             {
                 "step": 3,
@@ -189,6 +193,29 @@ def test_validation_of_some_images_in_some_epochs(config, tiny_radn):
     assert math.isnan(logs["val_psnr"])
     validation.on_epoch_end(1, logs)
     assert logs["val_psnr"] > 0
+
+
+def test_norms_freeze_at_a_step(rng):
+    images = rng.random((2, 8, 8, 3), "float32")
+    pairs = tf.data.Dataset.from_tensors((images, np.sqrt(images)))
+    norm = BatchNormalization()
+    model = keras.Sequential([norm, keras.layers.Conv2D(3, 1)])
+    model.compile(loss="mean_squared_error")
+    seen = []
+    note = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: seen.append(norm.get_weights())
+    )
+    options = {"shuffle": False, "verbose": 0}
+    model.fit(pairs.repeat(4), callbacks=[FreezeNorms(2), note], **options)
+    for step, pair in enumerate(itertools.pairwise(seen), start=1):
+        gamma, beta, *averages = (
+            np.any(before != after) for before, after in zip(*pair, strict=True)
+        )
+        assert gamma
+        assert beta
+        assert averages == [step < 2] * 2
+    model.fit(pairs, callbacks=[note], **options)
+    assert np.any(seen[-1][2] != seen[-2][2])
 
 
 def test_the_best_weights_are_written(config, tiny_radn):
