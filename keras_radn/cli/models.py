@@ -24,14 +24,27 @@ def run(options: argparse.Namespace) -> int:
     if options.size < 1:
         raise ValueError(f"--size must be positive. Received: {options.size}")
     size = options.size
-    print(f"| variant | parameters | GMAC at {size}x{size} | what |")
-    print("|---|---:|---:|---|")
+    print(
+        f"| variant | parameters | GMAC at {size}x{size} "
+        "| packaged weights, dB | what |"
+    )
+    print("|---|---:|---:|---|---|")
     for name, build, description in variants():
         model = build()
         macs = count_macs(model, size, size) / 1e9
         parameters = f"{model.count_params():,}"
-        print(f"| {name} | {parameters} | {macs:.2f} | {description} |")
+        print(
+            f"| {name} | {parameters} | {macs:.2f} "
+            f"| {_packaged_psnr(name)} | {description} |"
+        )
     return 0
+
+
+def _packaged_psnr(name):
+    weights = RADN.presets.get(name, {}).get("weights")
+    if weights is None:
+        return "none"
+    return ", ".join(f"{k} {value:.2f}" for k, value in weights["psnr"].items())
 
 
 def variants() -> list:

@@ -222,13 +222,15 @@ def test_info(capsys):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_models(capsys, monkeypatch):
     build = lambda: RADN(**TINY_RADN)  # noqa: E731
-    monkeypatch.setattr(
-        models_command, "variants", lambda: [("tiny", build, "a tiny one")]
-    )
+    rows = [("tiny", build, "a tiny one"), ("radn_final", build, "released")]
+    monkeypatch.setattr(models_command, "variants", lambda: rows)
     status, out, _ = run(capsys, "models", "--size", 64)
     assert status == 0
     assert "GMAC at 64x64" in out[0]
     assert out[2].startswith(f"| tiny | {build().count_params():,} | 0.0")
+    assert out[2].endswith("| none | a tiny one |")
+    psnr = RADN.presets["radn_final"]["weights"]["psnr"]
+    assert f"| GoPro {psnr['GoPro']}, Kodak {psnr['Kodak']} |" in out[3]
 
 
 def test_evaluate(pairs_folder, identity_file, capsys, tmp_path):
@@ -264,9 +266,9 @@ def test_evaluate_before_the_work(pairs_folder, tmp_path, capsys):
 def test_train_says_what_is_missing(tmp_path, capsys):
     for arguments, message in (
         (["--config", tmp_path / "none.toml"], "no configuration file"),
-        (["--config", "radn_final_v1"], "Received none of them"),
+        (["--config", "radn_final_v2"], "Received none of them"),
         (
-            ["--config", "radn_final_v1", "--stills", tmp_path],
+            ["--config", "radn_final_v2", "--stills", tmp_path],
             "There are no images",
         ),
     ):
