@@ -161,9 +161,11 @@ def test_packaged_network_on_a_photograph(photo, monkeypatch):
     assert peak_signal_noise_ratio(whole, image, data_range=1) < 45
     grid = tiling.square_grid(720, 1280, 512, 96)
     assert len(grid) == 6
-    assert seam(tiled, whole, grid) < 2.5
     monkeypatch.setattr(tiling, "Axis", HardEdges)
-    assert seam(deblur(image, model, tile=512), whole, grid) > 4
+    hard = seam(deblur(image, model, tile=512), whole, grid)
+    assert hard > 4
+    # How much is left depends on the weights.
+    assert seam(tiled, whole, grid) < hard / 2
 
 
 @pytest.mark.parametrize(
