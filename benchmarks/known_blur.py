@@ -11,17 +11,16 @@ each side, where rotation and zoom, which a kernel does not know, change least.
 """
 
 import argparse
-import csv
-from pathlib import Path
 
 import numpy as np
+from kodak_pairs import read_blurs
+from skimage.metrics import peak_signal_noise_ratio
 from skimage.restoration import wiener
 
 from keras_radn.cli.tables import markdown_table
 from keras_radn.datasets import ImagePairs
 from keras_radn.datasets.blur_synthesis import camera_path
 
-BLURS = Path(__file__).with_name("kodak_blur.csv")
 BALANCES = (0.003, 0.01, 0.03, 0.1, 0.3)
 HALF, MARGIN = 90, 40
 
@@ -54,11 +53,6 @@ def kernel_of(path: np.ndarray) -> np.ndarray:
     return kernel[:side, :side] / kernel.sum()
 
 
-def mse(image: np.ndarray, sharp: np.ndarray) -> float:
-    """Mean squared error."""
-    return float(np.mean((image - sharp) ** 2))
-
-
 def best_gain(
     blurred: np.ndarray, sharp: np.ndarray, kernel: np.ndarray, gamma: float
 ) -> float:
@@ -78,7 +72,7 @@ def best_gain(
 
     light = center(blurred, HALF + MARGIN) ** gamma
     blurred, sharp = center(blurred, HALF), center(sharp, HALF)
-    errors = []
+    psnr = []
     for balance in BALANCES:
         restored = np.stack(
             [
@@ -89,8 +83,8 @@ def best_gain(
         )
         restored = np.clip(restored, 0, 1) ** (1 / gamma)
         inside = slice(MARGIN, -MARGIN)
-        errors.append(mse(restored[inside, inside], sharp))
-    return 10 * np.log10(mse(blurred, sharp) / min(errors))
+        psnr.append(peak_signal_noise_ratio(sharp, restored[inside, inside]))
+    return max(psnr) - peak_signal_noise_ratio(sharp, blurred)
 
 
 def main() -> None:
@@ -98,16 +92,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--pairs", required=True)
     pairs = ImagePairs(parser.parse_args().pairs)
-    with BLURS.open(newline="") as file:
-        blurs = list(csv.DictReader(file, quoting=csv.QUOTE_NONNUMERIC))
     rows = []
-    for i, blur in enumerate(blurs):
+    for i, blur in enumerate(read_blurs()):
         length, gamma = blur["length"], blur.pop("gamma")
         del blur["noise"]
         kernel = kernel_of(camera_path(**blur))
         images = (image / 255.0 for image in pairs.whole(i))
         gain = best_gain(*images, kernel, gamma)
-        rows.append({"picture": str(i + 1), "length": length, "gain": gain})
+        rows.append({"picture": pairs.name(i), "length": length, "gain": gain})
     mean = {key: np.mean([r[key] for r in rows]) for key in ("length", "gain")}
     rows.append({"picture": "mean", **mean})
     columns = {

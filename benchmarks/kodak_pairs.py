@@ -23,14 +23,19 @@ from keras_radn.datasets.files import list_images, read_rgb
 BLURS = Path(__file__).with_name("kodak_blur.csv")
 
 
+def read_blurs() -> list[dict[str, float]]:
+    """The rows of kodak_blur.csv."""
+    with BLURS.open(newline="") as file:
+        return list(csv.DictReader(file, quoting=csv.QUOTE_NONNUMERIC))
+
+
 def main() -> None:
     """Writes the pairs."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--kodak", required=True)
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
-    with BLURS.open(newline="") as file:
-        blurs = list(csv.DictReader(file, quoting=csv.QUOTE_NONNUMERIC))
+    blurs = read_blurs()
     photographs = list_images(options.kodak)
     if len(photographs) != len(blurs):
         raise SystemExit(

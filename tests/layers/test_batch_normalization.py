@@ -65,6 +65,14 @@ def called(norm, inputs, weight, known=True, training=True):
     ]
 
 
+def check_close(ours, theirs, dtype):
+    for mine, expected in zip(ours, theirs, strict=True):
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(
+            mine, expected, rtol=0, atol=TOLERANCES[dtype] * scale
+        )
+
+
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("dtype", TOLERANCES)
 def test_equals_keras_in_training(dtype, known, rng):
@@ -74,11 +82,7 @@ def test_equals_keras_in_training(dtype, known, rng):
         called(norm, inputs, weight, known)
         for norm in pair_of_norms(inputs.shape, dtype, rng)
     )
-    for mine, expected in zip(ours, theirs, strict=True):
-        scale = np.abs(expected).max()
-        np.testing.assert_allclose(
-            mine, expected, rtol=0, atol=TOLERANCES[dtype] * scale
-        )
+    check_close(ours, theirs, dtype)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
@@ -89,11 +93,7 @@ def test_frozen_equals_keras_outside_of_training(dtype, rng):
     norm.frozen = True
     ours = called(norm, inputs, weight)
     theirs = called(reference, inputs, weight, training=False)
-    for mine, expected in zip(ours, theirs, strict=True):
-        scale = np.abs(expected).max()
-        np.testing.assert_allclose(
-            mine, expected, rtol=0, atol=TOLERANCES[dtype] * scale
-        )
+    check_close(ours, theirs, dtype)
 
 
 def test_averages_equal_numpy_moments(rng):
