@@ -23,6 +23,7 @@ from keras_radn.datasets import ImagePairs
 from keras_radn.files import written_beside
 from keras_radn.layers.batch_normalization import BatchNormalization
 from keras_radn.training.evaluate import scores
+from keras_radn.training.optimizer import steers
 
 
 def completed_steps(model: keras.Model) -> int:
@@ -102,6 +103,34 @@ class FreezeNorms(keras.callbacks.Callback):
             if isinstance(layer, BatchNormalization):
                 layer.frozen = frozen
         self.model.make_train_function(force=True)  # the old one is traced
+
+
+class DeadFilters(keras.callbacks.Callback):
+    """Adds `dead_filters` to the logs of an epoch: a share in [0, 1].
+
+    A filter whose ReLU was zero everywhere gets no gradient, and its bias
+    stays what it is. Counted are the biases of convolutions that did not
+    change in the epoch, without what waits for `steering_start`. Momentum
+    keeps a bias moving for some hundred steps; of a shorter epoch, the share
+    is too low.
+    """
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.before = [bias.numpy() for bias in self._biases()]
+
+    def on_epoch_end(self, epoch, logs=None):
+        still = [
+            before == bias.numpy()
+            for before, bias in zip(self.before, self._biases(), strict=True)
+        ]
+        logs["dead_filters"] = float(np.mean(np.concatenate(still)))
+
+    def _biases(self):
+        return [
+            variable.value
+            for variable in self.model.trainable_variables
+            if variable.name == "bias" and not steers(variable)
+        ]
 
 
 class Checkpoint(keras.callbacks.Callback):

@@ -77,6 +77,9 @@ class TrainingConfig:
             the attention's similarities, relative to that of the rest. At 1
             and a high learning rate offsets run away.
         steering_start: step before which these do not change.
+        decoder_lr_ratio: learning rate of RADN's decoder kernels, relative to
+            that of the rest. It has no batch norms: at 1 and a high learning
+            rate most of its filters become zero everywhere, for good.
         freeze_norms: step from which batch norms use their moving averages
             in training, too; `None` for never.
         warmup_steps: steps over which the learning rate rises from zero.
@@ -130,6 +133,7 @@ class TrainingConfig:
     learning_rate: float = 1e-4
     steering_lr_ratio: float = 1.0
     steering_start: int = 0
+    decoder_lr_ratio: float = 1.0
     freeze_norms: int | None = None
     warmup_steps: int = 0
     decay_steps: int | None = 0
@@ -234,6 +238,7 @@ class TrainingConfig:
             ema_momentum=self.ema_momentum,
             steering_lr_ratio=self.steering_lr_ratio,
             steering_start=self.steering_start,
+            decoder_lr_ratio=self.decoder_lr_ratio,
         )
 
     @classmethod

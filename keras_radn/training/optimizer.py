@@ -20,6 +20,11 @@ class _OfNetworks:
     they should see. Before `steering_start` it does not change at all: a
     module that has not learnt anything yet is noise, and the gradient moves
     its samples out of the image to be rid of it.
+
+    `decoder_lr_ratio` slows the decoder's kernels. Nothing normalises what
+    they read: thousands of inputs whose mean is above zero, so that steps which
+    suit the encoder push a filter below zero everywhere within a few dozen, and
+    a ReLU that is zero everywhere never learns again.
     """
 
     def __init__(
@@ -27,11 +32,13 @@ class _OfNetworks:
         *args,
         steering_lr_ratio: float = 1.0,
         steering_start: int = 0,
+        decoder_lr_ratio: float = 1.0,
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
         self.steering_lr_ratio = steering_lr_ratio
         self.steering_start = steering_start
+        self.decoder_lr_ratio = decoder_lr_ratio
 
     def apply(self, grads, trainable_variables=None):
         context = tf.distribute.get_replica_context()
@@ -45,12 +52,15 @@ class _OfNetworks:
 
     def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
-        if _steers(self._trainable_variables[index]):
+        weight = self._trainable_variables[index]
+        if steers(weight):
             started = self.iterations >= self.steering_start
             ratio = self.steering_lr_ratio * ops.cast(
                 started, learning_rate.dtype
             )
             learning_rate = learning_rate * ratio
+        elif _decodes(weight):
+            learning_rate = learning_rate * self.decoder_lr_ratio
         super().update_step(gradient, variable, learning_rate)
 
     def get_config(self):
@@ -58,11 +68,24 @@ class _OfNetworks:
             **super().get_config(),
             "steering_lr_ratio": self.steering_lr_ratio,
             "steering_start": self.steering_start,
+            "decoder_lr_ratio": self.decoder_lr_ratio,
         }
 
 
-def _steers(variable):
+def steers(variable) -> bool:
+    """Whether a weight decides where features are taken from.
+
+    Args:
+        variable: a weight of a network, with its path.
+    """
     return bool(re.search(r"/offset_conv/|attention/[bc]/", variable.path))
+
+
+def _decodes(variable):
+    is_kernel = len(variable.shape) == 4
+    return is_kernel and bool(
+        re.search(r"decoder_|context/|attention/d/", variable.path)
+    )
 
 
 @keras.saving.register_keras_serializable("keras_radn")
@@ -74,6 +97,8 @@ class JointClipAdam(_OfNetworks, keras.optimizers.Adam):
         steering_lr_ratio: learning rate of the offsets' and the attention's
             estimates, relative to that of the other weights.
         steering_start: step before which these do not change.
+        decoder_lr_ratio: learning rate of the decoder's kernels, relative to
+            that of other kernels.
         **kwargs: arguments of `keras.optimizers.Adam`.
     """
 
@@ -95,6 +120,8 @@ class ConvMuon(_OfNetworks, keras.optimizers.Muon):
         steering_lr_ratio: learning rate of the offsets' and the attention's
             estimates, relative to that of the other Adam steps.
         steering_start: step before which these do not change.
+        decoder_lr_ratio: learning rate of the decoder's kernels, relative to
+            that of other kernels.
         **kwargs: arguments of `keras.optimizers.Muon`; there is no weight
             decay unless they ask for it.
 
@@ -120,7 +147,7 @@ class ConvMuon(_OfNetworks, keras.optimizers.Muon):
     def _should_use_adamw(self, variable):
         is_kernel = len(variable.shape) == 4
         is_last = "reconstruction" in variable.path
-        return not is_kernel or is_last or _steers(variable)
+        return not is_kernel or is_last or steers(variable)
 
     def lr_adjust(self, x):
         # Keras would look at the sides of the taps.

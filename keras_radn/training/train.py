@@ -23,6 +23,7 @@ from keras_radn.models.deblurring_model import DeblurringModel, paper_recipe
 from keras_radn.models.packaged_weights import write_weights
 from keras_radn.training.callbacks import (
     Checkpoint,
+    DeadFilters,
     FreezeNorms,
     Guard,
     TrainingProgress,
@@ -130,6 +131,7 @@ def train(
                 )
             )
         callbacks += [
+            DeadFilters(),
             progress,
             keras.callbacks.CSVLogger(output / LOG, append=True),
             keras.callbacks.TensorBoard(

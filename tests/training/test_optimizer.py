@@ -81,6 +81,35 @@ def test_steering_starts_later(kind, tiny_radn):
     assert steps[2] > 1e-3
 
 
+def test_decoder_kernels_have_a_learning_rate_of_their_own(tiny_radn):
+    taken = []
+    for ratio in (1.0, 0.25):
+        model = tiny_radn()
+        weights = model.trainable_variables
+        before = [v.numpy() for v in weights]
+        ones = [keras.ops.ones_like(v) for v in weights]
+        ConvMuon(1e-2, decoder_lr_ratio=ratio).apply(ones, weights)
+        taken.append(
+            {
+                v.path: np.abs(v.numpy() - b).max()
+                for v, b in zip(weights, before, strict=True)
+            }
+        )
+    ratios = {
+        path: taken[1][path] / step for path, step in taken[0].items() if step
+    }
+    slow = {path for path, ratio in ratios.items() if ratio < 0.9}
+    assert slow == {
+        path
+        for path in ratios
+        if path.endswith("/kernel")
+        and path.startswith(("decoder_", "context", "attention/d"))
+        and "offset_conv" not in path
+    }
+    assert len(slow) > 15
+    assert_allclose([ratios[path] for path in slow], 0.25, rtol=1e-2)
+
+
 def test_config_round_trip():
     optimizer = ConvMuon(
         2e-3,
@@ -88,6 +117,7 @@ def test_config_round_trip():
         use_ema=True,
         steering_lr_ratio=0.1,
         steering_start=5,
+        decoder_lr_ratio=0.2,
     )
     config = keras.saving.serialize_keras_object(optimizer)
     again = keras.saving.deserialize_keras_object(config)

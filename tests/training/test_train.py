@@ -17,6 +17,7 @@ from keras_radn.models.packaged_weights import read_weights
 from keras_radn.training import TrainingConfig, evaluate_pairs, train
 from keras_radn.training.callbacks import (
     Checkpoint,
+    DeadFilters,
     FreezeNorms,
     Guard,
     TrainingProgress,
@@ -101,6 +102,7 @@ def test_a_resumed_run_equals_the_unbroken_one(
     np.testing.assert_allclose(
         rows["learning_rate"], unbroken.optimizer._learning_rate(rows["step"])
     )
+    assert ((rows["dead_filters"] >= 0) & (rows["dead_filters"] <= 1)).all()
     again = read_log(tmp_path / "broken")
     for column in ("epoch", "step", "loss", "psnr", "val_psnr", "val_ssim"):
         np.testing.assert_allclose(rows[column], again[column], rtol=1e-5)
@@ -120,6 +122,24 @@ def test_a_resumed_run_equals_the_unbroken_one(
             model.get_layer("stem_norm").gamma,
             unbroken.get_layer("stem_norm").gamma,
         )
+
+
+def test_log_has_the_share_of_filters_that_are_zero_everywhere():
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            keras.layers.Conv2D(4, 3, activation="relu", name="relu"),
+            keras.layers.Conv2D(2, 1, name="linear"),
+        ]
+    )
+    bias = model.get_layer("relu").bias
+    bias.assign([5.0, -1e3, 5.0, -1e3])
+    model.compile("sgd", "mean_squared_error")
+    images = np.random.default_rng(0).random((4, 8, 8, 3))
+    log = model.fit(
+        images, np.ones((4, 6, 6, 2)), verbose=0, callbacks=[DeadFilters()]
+    )
+    assert log.history["dead_filters"] == [pytest.approx(2 / 6)]
 
 
 def test_learning_rate_rises_stays_and_falls():
