@@ -1,9 +1,10 @@
-"""Makes the picture of the README from a photograph of scikit-image.
+"""Makes the pictures of the README from a photograph of scikit-image.
 
     python examples/front_page.py [FOLDER]
 
-The cup of coffee is blurred by a made-up camera shake. Needs Matplotlib (the
-extra `visualize`).
+The cup of coffee is blurred by a made-up camera shake: `before_after.jpg`, and
+`offsets.jpg` with the maps of the paper's Figure 7. Needs Matplotlib (the extra
+`visualize`).
 """
 
 import os
@@ -19,13 +20,14 @@ from skimage import data
 from skimage.metrics import peak_signal_noise_ratio
 
 import keras_radn
+from keras_radn import visualize
 from keras_radn.datasets.blur_synthesis import blur_scene
 
 DEFAULT = Path(__file__).parents[1] / "docs" / "pictures"
 
 
 def main(folder: Path) -> None:
-    """Writes the picture."""
+    """Writes both pictures."""
     folder.mkdir(parents=True, exist_ok=True)
     photo = np.ascontiguousarray(data.coffee())
     blurred, sharp = blur_scene(np.random.default_rng(3), photo, None, SHAKE)
@@ -39,9 +41,16 @@ def main(folder: Path) -> None:
         axis.imshow(picture, interpolation="lanczos")
         axis.set_title(f"{name}, {psnr:.1f} dB", fontsize=12)
         axis.set_axis_off()
-    figure.savefig(
-        folder / "before_after.jpg", dpi=100, pil_kwargs={"quality": 90}
+    inspection = visualize.Inspection(model, blurred)
+    maps = visualize.map_figure(
+        inspection.image,
+        inspection.offset_difference(),
+        inspection.attention_residual(),
     )
+    for name, drawn in (("before_after", figure), ("offsets", maps)):
+        drawn.savefig(
+            folder / f"{name}.jpg", dpi=100, pil_kwargs={"quality": 90}
+        )
 
 
 if __name__ == "__main__":

@@ -51,12 +51,12 @@ RADN_PRESETS = {
             "encoder_weights": "imagenet",
         },
         "weights": {
-            "file": "radn_final_v2.npz",
+            "file": "radn_final_v3.npz",
             "sha256": (
-                "9f3a9d2d6dce18cb3cfe4a8d9b2a200b"
-                "4093d9ef57e2b790b3ef39ca8bfed26d"
+                "32811abb4371b37839adbbbf90bc0444"
+                "43b08e834bfd4047e74d3ef58a02056c"
             ),
-            "psnr": {"GoPro": 25.79, "Kodak": 26.07},
+            "psnr": {"GoPro": 26.34, "Kodak": 26.35},
         },
     },
     "lite": {

@@ -266,9 +266,9 @@ def test_evaluate_before_the_work(pairs_folder, tmp_path, capsys):
 def test_train_says_what_is_missing(tmp_path, capsys):
     for arguments, message in (
         (["--config", tmp_path / "none.toml"], "no configuration file"),
-        (["--config", "radn_final_v2"], "Received none of them"),
+        (["--config", "radn_final_v3"], "Received none of them"),
         (
-            ["--config", "radn_final_v2", "--stills", tmp_path],
+            ["--config", "radn_final_v3", "--stills", tmp_path],
             "There are no images",
         ),
     ):
@@ -285,7 +285,7 @@ def test_train_another_variant(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(
         "keras_radn.training.train", lambda config, *_: configs.append(config)
     )
-    arguments = ["--config", "radn_final_v2", "--stills", tmp_path]
+    arguments = ["--config", "radn_final_v3", "--stills", tmp_path]
     for extra in ([], ["--preset", "lite"]):
         status, *_ = run(capsys, "train", *arguments, *extra, "-o", tmp_path)
         assert status == 0

@@ -9,6 +9,7 @@ from skimage import data
 
 import keras_radn
 from keras_radn import export
+from keras_radn.datasets import BlurStrength
 from keras_radn.datasets.blur_synthesis import blur_scene
 from tests.conftest import randomize
 from tests.export.conftest import build, expected, pictures
@@ -80,9 +81,10 @@ def test_the_packaged_network_in_8_bits(photo, tmp_path):
     export.litert(model, path, "int8", (128, 160), calibration())
     assert path.stat().st_size < 0.35 * 4 * model.count_params()
     runner = load(path)
+    shake = BlurStrength(path_shape=100, path_scale=0.1, sharp=0)  # 10 pixels
     for top, left in ((60, 150), (300, 200)):
         scene = photo[top : top + 128, left : left + 160]
-        image, _ = blur_scene(np.random.default_rng(top), scene)
+        image, _ = blur_scene(np.random.default_rng(top), scene, None, shake)
         images = pictures(image, 1, 128, 160)
         answer = runner(images=images)["deblurred"]
         reference = expected(model, images)

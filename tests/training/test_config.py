@@ -69,7 +69,7 @@ def test_a_config_per_row_of_the_tables(table):
     assert TABLES[table].keys() <= network.presets.keys()
 
 
-@pytest.mark.parametrize("name", ["short", "ablation_small", "radn_final_v2"])
+@pytest.mark.parametrize("name", ["short", "ablation_small", "radn_final_v3"])
 def test_packaged_config(name):
     config = packaged(name)
     assert config.encoder_weights == "random"
