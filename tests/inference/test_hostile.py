@@ -305,6 +305,8 @@ def test_signals(number, good, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+        # A shell's background job would pass on that it ignores SIGINT.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     ) as process:
         first = process.stdout.readline()
         time.sleep(0.3)
