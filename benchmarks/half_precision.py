@@ -5,6 +5,7 @@
 On four photographs of scikit-image, blurred by 10 pixels.
 """
 
+import functools
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -26,24 +27,21 @@ COLUMNS = {
 
 def main() -> None:
     """Prints a row per photograph."""
+    psnr = functools.partial(peak_signal_noise_ratio, data_range=1)
     rows = []
     for name in ("astronaut", "coffee", "chelsea", "rocket"):
         sharp = getattr(data, name)().astype("float32") / 255
         blurred = motion_blur(sharp, length=10, angle=0.5).clip(0, 1)
         single, half = (
-            keras_radn.deblur(blurred.astype("float32"), dtype=dtype)
+            keras_radn.deblur(blurred, dtype=dtype)
             for dtype in ("float32", "bfloat16")
         )
-
-        def psnr(picture, reference=sharp):
-            return peak_signal_noise_ratio(reference, picture, data_range=1)
-
         rows.append(
             {
                 "name": name,
-                "difference": psnr(half, single),
-                "float32": psnr(single) - psnr(blurred),
-                "bfloat16": psnr(half) - psnr(blurred),
+                "difference": psnr(single, half),
+                "float32": psnr(sharp, single) - psnr(sharp, blurred),
+                "bfloat16": psnr(sharp, half) - psnr(sharp, blurred),
             }
         )
     print(markdown_table(rows, COLUMNS))

@@ -116,21 +116,19 @@ class DeadFilters(keras.callbacks.Callback):
     """
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.before = [bias.numpy() for bias in self._biases()]
+        self.before = self._biases()
 
     def on_epoch_end(self, epoch, logs=None):
-        still = [
-            before == bias.numpy()
-            for before, bias in zip(self.before, self._biases(), strict=True)
-        ]
-        logs["dead_filters"] = float(np.mean(np.concatenate(still)))
+        logs["dead_filters"] = float(np.mean(self.before == self._biases()))
 
     def _biases(self):
-        return [
-            variable.value
-            for variable in self.model.trainable_variables
-            if variable.name == "bias" and not steers(variable)
-        ]
+        return np.concatenate(
+            [
+                ops.convert_to_numpy(variable)
+                for variable in self.model.trainable_variables
+                if variable.name == "bias" and not steers(variable)
+            ]
+        )
 
 
 class Checkpoint(keras.callbacks.Callback):

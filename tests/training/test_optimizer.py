@@ -43,19 +43,20 @@ def test_vectors_and_the_last_convolution_take_adams_step():
     assert_allclose(before - layer.kernel.numpy(), 0.5, rtol=1e-4)
 
 
+def largest_steps(optimizer, model):
+    """What a gradient of ones changes each weight by at most, by its path."""
+    weights = model.trainable_variables
+    before = [v.numpy() for v in weights]
+    optimizer.apply([keras.ops.ones_like(v) for v in weights], weights)
+    return {
+        v.path: np.abs(v.numpy() - b).max()
+        for v, b in zip(weights, before, strict=True)
+    }
+
+
 @pytest.mark.parametrize("kind", [ConvMuon, JointClipAdam])
 def test_offsets_and_attention_steer_slowly(kind, tiny_radn):
-    model = tiny_radn()
-    before = {v.path: v.numpy() for v in model.trainable_variables}
-    optimizer = kind(1e-2, steering_lr_ratio=0.01)
-    optimizer.apply(
-        [keras.ops.ones_like(v) for v in model.trainable_variables],
-        model.trainable_variables,
-    )
-    steps = {
-        v.path: np.abs(v.numpy() - before[v.path]).max()
-        for v in model.trainable_variables
-    }
+    steps = largest_steps(kind(1e-2, steering_lr_ratio=0.01), tiny_radn())
     slow = {path for path, step in steps.items() if step < 2e-4}
     wanted = {
         path
@@ -82,22 +83,11 @@ def test_steering_starts_later(kind, tiny_radn):
 
 
 def test_decoder_kernels_have_a_learning_rate_of_their_own(tiny_radn):
-    taken = []
-    for ratio in (1.0, 0.25):
-        model = tiny_radn()
-        weights = model.trainable_variables
-        before = [v.numpy() for v in weights]
-        ones = [keras.ops.ones_like(v) for v in weights]
-        ConvMuon(1e-2, decoder_lr_ratio=ratio).apply(ones, weights)
-        taken.append(
-            {
-                v.path: np.abs(v.numpy() - b).max()
-                for v, b in zip(weights, before, strict=True)
-            }
-        )
-    ratios = {
-        path: taken[1][path] / step for path, step in taken[0].items() if step
-    }
+    full, quarter = (
+        largest_steps(ConvMuon(1e-2, decoder_lr_ratio=ratio), tiny_radn())
+        for ratio in (1.0, 0.25)
+    )
+    ratios = {path: quarter[path] / step for path, step in full.items() if step}
     slow = {path for path, ratio in ratios.items() if ratio < 0.9}
     assert slow == {
         path
