@@ -15,7 +15,8 @@ from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from keras_radn.cli.messages import printable, say
 from keras_radn.cli.model_file import (
-    add_model_argument,
+    DEFAULT_PRESET,
+    add_model_arguments,
     load_model,
     load_network,
 )
@@ -59,7 +60,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         action="store_true",
         help="leave out inputs whose output is there",
     )
-    add_model_argument(parser)
+    add_model_arguments(parser)
     parser.add_argument(
         "--dtype",
         choices=("auto", *DTYPES),
@@ -204,7 +205,7 @@ def _reports(jobs, options) -> Iterator[Report]:
             if report.status == "planned":
                 # Not before: without work no model is needed.
                 deblurrer = deblurrer or Deblurrer(
-                    load_network(options.model, options.dtype),
+                    load_network(options),
                     ensemble=options.ensemble,
                     tile=options.tile,
                     overlap=options.overlap,
@@ -225,14 +226,15 @@ def _reports(jobs, options) -> Iterator[Report]:
 def _ray_reports(jobs, options):
     record = Manifest.of(options.output, options.manifest)
     choice = options.force, options.skip_existing
+    # The default network is wherever the package is.
+    is_default = options.model is None and options.preset == DEFAULT_PRESET
     if options.dry_run:
         reports = (record.check(job, *choice) for job in jobs)
     else:
         reports = deblur_jobs_on_ray(
             jobs,
             record,
-            # The packaged network is where the package is.
-            options.model and load_model(options.model),
+            None if is_default else load_model(options),
             workers=options.workers,
             quality=options.quality,
             force=options.force,

@@ -1,6 +1,6 @@
 import argparse
 
-from keras_radn.cli.model_file import add_model_argument, load_model
+from keras_radn.cli.model_file import add_model_arguments, load_model
 from keras_radn.cli.numbers import Number, add_numbers, check_numbers
 
 _NUMBERS = (
@@ -21,7 +21,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "asks for nothing from elsewhere; pictures are kept until the command "
         "ends, the last 8 of them.",
     )
-    add_model_argument(parser)
+    add_model_arguments(parser)
     parser.add_argument(
         "--host",
         default="127.0.0.1",
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
 
     check_numbers(options, _NUMBERS)
     demo.serve(
-        load_model(options.model),
+        load_model(options),
         demo.DemoOptions(
             host=options.host,
             port=options.port,

@@ -2,7 +2,7 @@ import argparse
 import json
 from pathlib import Path
 
-from keras_radn.cli.model_file import add_model_argument, load_model
+from keras_radn.cli.model_file import add_model_arguments, load_model
 from keras_radn.cli.tables import markdown_table, write_csv
 from keras_radn.files import written_beside
 
@@ -32,7 +32,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="folder with blur/ and sharp/, or as GoPro, REDS, HIDE or "
         "RealBlur are unpacked",
     )
-    add_model_argument(parser)
+    add_model_arguments(parser)
     parser.add_argument(
         "--blur",
         metavar="NAME",
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
         if path is not None and not path.absolute().parent.is_dir():
             raise FileNotFoundError(f"{path}: there is no such folder.")
     rows = evaluate_pairs(
-        options.root, load_model(options.model), options.blur, options.ensemble
+        options.root, load_model(options), options.blur, options.ensemble
     )
     rows.append(mean_row(rows))
     if options.classical:

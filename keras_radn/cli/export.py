@@ -1,8 +1,7 @@
 import argparse
 from pathlib import Path
 
-from keras_radn.cli.model_file import load_model
-from keras_radn.models import RADN
+from keras_radn.cli.model_file import add_model_arguments, load_model
 
 # Which format an option belongs to, by its name and default.
 _OPTIONS = {
@@ -32,13 +31,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="a .tflite or .onnx file; for saved_model the folder of the "
         "numbered versions",
     )
-    network = parser.add_mutually_exclusive_group()
-    network.add_argument(
-        "--preset",
-        choices=[n for n, p in RADN.presets.items() if "weights" in p],
-        help="a network with packaged weights (the default)",
-    )
-    network.add_argument("--model", metavar="FILE", help="a .keras file")
+    add_model_arguments(parser)
     parser.add_argument(
         "--force",
         action="store_true",
@@ -114,10 +107,7 @@ def run(options: argparse.Namespace) -> int:
     if "max_megapixels" in arguments:
         arguments["max_pixels"] = round(arguments.pop("max_megapixels") * 1e6)
     write = getattr(export, options.format)
-    if options.preset is None:
-        model = load_model(options.model)
-    else:
-        model = RADN.from_preset(options.preset, pretrained=True)
+    model = load_model(options)
     print(write(model, Path(options.output), force=options.force, **arguments))
     return 0
 

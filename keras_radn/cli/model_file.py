@@ -1,4 +1,4 @@
-"""The option `--model`, which several commands have."""
+"""The options `--preset` and `--model`, which several commands have."""
 
 import argparse
 import warnings
@@ -7,28 +7,43 @@ from pathlib import Path
 
 import keras
 
-from keras_radn.inference.deblur import default_model, for_inference
-from keras_radn.models import RADN
+from keras_radn.inference.deblur import for_inference
+from keras_radn.models import RADN, inference_model
+
+DEFAULT_PRESET = "radn_final"
 
 
-def add_model_argument(parser: argparse.ArgumentParser) -> None:
-    """Adds `--model FILE`."""
-    parser.add_argument(
-        "--model",
-        metavar="FILE",
-        help="a .keras file to use in place of the packaged weights",
+def add_model_arguments(
+    parser: argparse.ArgumentParser,
+) -> argparse._MutuallyExclusiveGroup:
+    """Adds `--preset NAME` and `--model FILE`.
+
+    Returns:
+        The group of options of which one can be given.
+    """
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--preset",
+        default=DEFAULT_PRESET,
+        choices=[n for n, p in RADN.presets.items() if "weights" in p],
+        help="a network with packaged weights (default: %(default)s)",
     )
+    group.add_argument(
+        "--model", metavar="FILE", help="a .keras file to use in its place"
+    )
+    return group
 
 
-def load_model(path: str | None) -> keras.Model:
-    """The model of a `.keras` file; `None` is the packaged network.
+def load_model(options: argparse.Namespace) -> keras.Model:
+    """The model of `--model`, or else of `--preset`.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no Keras model that can be loaded.
     """
+    path = options.model
     if path is None:
-        return RADN(pretrained=True)
+        return RADN.from_preset(options.preset, pretrained=True)
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: there is no such model file.")
     try:
@@ -43,18 +58,16 @@ def load_model(path: str | None) -> keras.Model:
         ) from error
 
 
-def load_network(path: str | None, dtype: str) -> Callable:
+def load_network(options: argparse.Namespace) -> Callable:
     """As `load_model`, for inference only.
 
-    Args:
-        path: of a `.keras` file; `None` is the packaged network.
-        dtype: what a RADN computes in; see `inference_model`. Other models
-            have a dtype of their own.
+    A RADN computes in `options.dtype` (see `inference_model`); other models
+    have a dtype of their own.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no Keras model that can be loaded.
     """
-    if path is None:
-        return default_model(dtype)
-    return for_inference(load_model(path), dtype)
+    if options.model is None:
+        return inference_model(options.preset, options.dtype)
+    return for_inference(load_model(options), options.dtype)

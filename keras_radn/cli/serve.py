@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from keras_radn.cli.messages import say
-from keras_radn.cli.model_file import add_model_argument, load_model
+from keras_radn.cli.model_file import add_model_arguments, load_model
 from keras_radn.cli.numbers import Number, add_numbers, check_numbers
 
 # The largest body is below gRPC's own bound of 2^31 bytes.
@@ -83,8 +83,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         description="Serves SavedModels over REST and gRPC as TF-Serving does, "
         "for machines without it. New versions are loaded as they appear.",
     )
-    models = parser.add_mutually_exclusive_group()
-    add_model_argument(models)
+    models = add_model_arguments(parser)
     models.add_argument(
         "--model-base-path",
         metavar="DIR",
@@ -152,7 +151,7 @@ def _export(options, base):
         "`keras-radn export` wrote"
     )
     export.saved_model(
-        load_model(options.model),
+        load_model(options),
         base,
         max_pixels=round(options.max_megapixels * 1e6),
     )

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import track
 
 from keras_radn.cli.messages import say
-from keras_radn.cli.model_file import add_model_argument, load_model
+from keras_radn.cli.model_file import add_model_arguments, load_model
 from keras_radn.cli.tables import markdown_table, write_csv
 from keras_radn.files import written_beside
 from keras_radn.inference.planning import Job, plan_jobs
@@ -42,7 +42,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "-o", "--output", required=True, type=Path, metavar="FOLDER"
     )
-    add_model_argument(parser)
+    add_model_arguments(parser)
     parser.add_argument(
         "--point",
         type=_point,
@@ -137,7 +137,7 @@ class _Batch:
         `work` gets the number of the file, the file and its pixels.
         """
         if any(job.source.is_file() for job in self.jobs):  # else fail at once
-            self._model = load_model(self.options.model)
+            self._model = load_model(self.options)
         console = Console(stderr=True)
         jobs = track(
             self.jobs,

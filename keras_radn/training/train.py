@@ -61,8 +61,9 @@ def train(
 
     Args:
         config: what to train on what.
-        output: folder of the run; a `last.keras` in it is continued. Several
-            machines must see the same folder.
+        output: folder of the run; a `last.keras` in it is continued, with the
+            learning rates of `config` from there on. Several machines must
+            see the same folder.
         strategy: a strategy that distributes each batch over its replicas;
             `None` is the current one.
         check_data: whether a new run begins with reading all images once.
@@ -105,6 +106,8 @@ def train(
     with strategy.scope():
         if resumed:
             model = keras.models.load_model(checkpoint)
+            # `steps` or rates may have been changed since.
+            model.optimizer.learning_rate = _learning_rates(config)
         else:
             model = new_model(config)
     done = completed_steps(model)
@@ -293,6 +296,15 @@ def new_model(config: TrainingConfig) -> DeblurringModel:
         elif config.encoder_weights != "preset":
             arguments["encoder_weights"] = config.encoder_weights
     model = network.from_preset(config.preset, **arguments)
+    recipe = {
+        "optimizer": config.make_optimizer(_learning_rates(config)),
+        "loss": config.make_loss(),
+    }
+    model.compile(**{**paper_recipe(), **recipe})
+    return model
+
+
+def _learning_rates(config):
     decay_steps = config.decay_steps
     if decay_steps is None:
         decay_steps = config.steps - config.warmup_steps
@@ -301,19 +313,13 @@ def new_model(config: TrainingConfig) -> DeblurringModel:
         for part in config.progression
         if "learning_rate" in part
     ]
-    schedule = WarmupStableDecay(
+    return WarmupStableDecay(
         config.learning_rate,
         config.steps,
         config.warmup_steps,
         decay_steps,
         changes,
     )
-    recipe = {
-        "optimizer": config.make_optimizer(schedule),
-        "loss": config.make_loss(),
-    }
-    model.compile(**{**paper_recipe(), **recipe})
-    return model
 
 
 def _check_batch(batch_size, strategy):

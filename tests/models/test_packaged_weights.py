@@ -93,11 +93,14 @@ def test_addresses_that_are_wrong(tiny_radn, tmp_path, server):
 
 
 @pytest.mark.slow
-def test_pretrained_is_the_released_file(monkeypatch):
-    preset = RADN.presets["radn_final"]["weights"]
+@pytest.mark.parametrize(
+    "name", [n for n, p in RADN.presets.items() if "weights" in p]
+)
+def test_pretrained_is_the_released_file(name, monkeypatch):
+    preset = RADN.presets[name]["weights"]
     path = packaged_weights._FOLDER / preset["file"]
     assert path.stat().st_size < 25e6
-    model = RADN(pretrained=True)
+    model = RADN.from_preset(name, pretrained=True)
     with np.load(path) as arrays:
         for variable in model.variables:
             np.testing.assert_array_equal(variable, arrays[variable.path])

@@ -124,6 +124,19 @@ def test_a_resumed_run_equals_the_unbroken_one(
         )
 
 
+@pytest.mark.slow
+def test_a_longer_run_falls_to_zero_at_its_new_end(config, tmp_path):
+    short = dataclasses.replace(
+        config, steps=2, learning_rate=8e-4, decay_steps=1, progression=[]
+    )
+    train(short, tmp_path)
+    train(dataclasses.replace(short, steps=6, decay_steps=2), tmp_path)
+    # The rates after 2, 4 and 6 steps, of half a cosine from 4 to 6.
+    np.testing.assert_allclose(
+        read_log(tmp_path)["learning_rate"], [0, 8e-4, 0], atol=1e-9
+    )
+
+
 def test_log_has_the_share_of_filters_that_are_zero_everywhere():
     model = keras.Sequential(
         [
