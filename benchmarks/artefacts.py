@@ -1,6 +1,6 @@
 """What a network does to pictures that it should leave alone.
 
-    python benchmarks/artefacts.py --sharp DIR [--model FILE]
+    python benchmarks/artefacts.py --sharp DIR [--preset NAME | --model FILE]
 
 Prints for each sharp photograph the PSNR of the output against it and the mean
 change (the shift of brightness and colour), and for made-up flat pictures the
@@ -17,7 +17,7 @@ import numpy as np
 from skimage.metrics import peak_signal_noise_ratio
 
 import keras_radn
-from keras_radn.cli.model_file import load_model
+from keras_radn.cli.model_file import add_model_arguments, load_model
 from keras_radn.cli.tables import markdown_table
 from keras_radn.datasets.files import list_images, read_rgb
 
@@ -40,9 +40,9 @@ def main() -> None:
     """Prints both tables."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--sharp", required=True, help="folder")
-    parser.add_argument("--model", help="a .keras file")
+    add_model_arguments(parser)
     options = parser.parse_args()
-    model = load_model(options.model)
+    model = load_model(options)
     rows = []
     for path in list_images(options.sharp):
         sharp = read_rgb(path)

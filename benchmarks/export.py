@@ -1,6 +1,6 @@
 """Size, accuracy and speed of an exported network, beside Keras.
 
-    python benchmarks/export.py [--size 256x256] [--model FILE]
+    python benchmarks/export.py [--size 256x256] [--preset NAME | --model FILE]
 
 Photographs of scikit-image, blurred by this package. PSNR is that of the worst
 of them against the model itself; times are ratios to Keras with the compiled
@@ -21,7 +21,7 @@ from ai_edge_litert.interpreter import Interpreter
 from skimage import data
 
 from keras_radn import export
-from keras_radn.cli.model_file import load_model
+from keras_radn.cli.model_file import add_model_arguments, load_model
 from keras_radn.cli.tables import markdown_table
 from keras_radn.datasets.blur_synthesis import blur_scene
 from keras_radn.inference.benchmark import median_seconds
@@ -39,13 +39,13 @@ def main() -> None:
     """Prints a row for each format."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--size", default="256x256")
-    parser.add_argument("--model", metavar="FILE")
+    add_model_arguments(parser)
     parser.add_argument("--repetitions", type=int, default=7)
     options = parser.parse_args()
     width, height = map(int, options.size.split("x"))
     size = height, width
 
-    model = load_model(options.model)
+    model = load_model(options)
     images = blurred(("astronaut", "coffee", "chelsea"), size, seed=0)
     calibration = blurred(("rocket", "stereo_motorcycle"), size, seed=1)
     keras_run = tf.function(lambda x: model(x, training=False))

@@ -51,12 +51,12 @@ RADN_PRESETS = {
             "encoder_weights": "imagenet",
         },
         "weights": {
-            "file": "radn_final_v3.npz",
+            "file": "radn_final_v4.npz",
             "sha256": (
-                "32811abb4371b37839adbbbf90bc0444"
-                "43b08e834bfd4047e74d3ef58a02056c"
+                "21f326e4d2037f7094e9357cafaf3f32"
+                "7423915d6fe80ca8734f52c8995a26a5"
             ),
-            "psnr": {"GoPro": 26.34, "Kodak": 26.35},
+            "psnr": {"GoPro": 26.62, "Kodak": 26.46},
         },
     },
     "lite": {
@@ -71,6 +71,14 @@ RADN_PRESETS = {
             "decoder_filters": (64, 48, 48, 16),
             "deform_units": 4,
             "deform_growth_rate": 24,
+        },
+        "weights": {
+            "file": "lite_v1.npz",
+            "sha256": (
+                "0b9fc50092616951635e5ffd492e2e3f"
+                "f20c767f995f36a914b10ffb041db2aa"
+            ),
+            "psnr": {"GoPro": 26.18, "Kodak": 26.05},
         },
     },
 }

@@ -14,6 +14,7 @@ from keras_radn import RADN
 from keras_radn.cli import deblur as deblur_command
 from keras_radn.cli import models as models_command
 from keras_radn.cli.main import main
+from keras_radn.datasets.files import read_rgb
 from tests.conftest import TINY_RADN
 
 
@@ -295,12 +296,32 @@ def test_train_another_variant(tmp_path, capsys, monkeypatch):
     ]
 
 
-@pytest.mark.parametrize("arguments", [[], ["sharpen"], ["deblur", "a.png"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["sharpen"],
+        ["deblur", "a.png"],
+        ["evaluate", "a", "--preset", "lite", "--model", "a.keras"],
+    ],
+)
 def test_wrong_command_line(arguments, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
     assert exit_.value.code == 2
     assert "usage: keras-radn" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_another_preset(picture, tmp_path, capsys):
+    target = tmp_path / "sharp.png"
+    command = ["deblur", picture, "--preset", "lite", "--dtype", "float32"]
+    status, *_ = run(capsys, *command, "-o", target)
+    assert status == 0
+    model = RADN.from_preset("lite", pretrained=True)
+    image = read_rgb(picture)[None] / np.float32(255)
+    expected = 255 * np.clip(model(image, training=False)[0], 0, 1)
+    np.testing.assert_allclose(read_rgb(target), expected, atol=0.51)
 
 
 @pytest.mark.slow

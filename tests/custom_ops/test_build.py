@@ -180,7 +180,8 @@ def test_wheel_from_sdist(tmp_path):
     name = f"keras_radn/ops/{library.name(tf.__version__)}"
     assert {name, f"{name}.sha256"} <= set(files)
     assert "keras_radn/custom_ops/CMakeLists.txt" in files
-    assert "keras_radn/models/data/radn_final_v3.npz" in files
+    for weights in ("radn_final_v4.npz", "lite_v1.npz"):
+        assert f"keras_radn/models/data/{weights}" in files
     assert not any(
         file.startswith("keras_radn/custom_ops/tests") for file in files
     )
