@@ -164,8 +164,8 @@ def test_untrained_model_reloads_as_it_was_compiled(tiny_radn, tmp_path):
     [
         ({"decoder_block": "resnet"}, "decoder_block"),
         ({"pretrained": True, "encoder_weights": "imagenet"}, "leave it out"),
-        ({"pretrained": True, "attention": False}, "radn_final only"),
-        ({"pretrained": True, "stem_pool": False}, "radn_final only"),
+        ({"pretrained": True, "attention": False}, "radn_final, lite only"),
+        ({"pretrained": True, "stem_pool": False}, "radn_final, lite only"),
     ],
 )
 def test_bad_arguments(arguments, message):
