@@ -15,7 +15,6 @@ from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from keras_radn.cli.messages import printable, say
 from keras_radn.cli.model_file import (
-    DEFAULT_PRESET,
     add_model_arguments,
     load_model,
     load_network,
@@ -23,6 +22,7 @@ from keras_radn.cli.model_file import (
 from keras_radn.files import written_beside
 from keras_radn.inference import Deblurrer, Report
 from keras_radn.inference.cluster import deblur_jobs_on_ray
+from keras_radn.inference.deblur import DEFAULT_PRESET
 from keras_radn.inference.files import check_job, run_job
 from keras_radn.inference.manifest import Manifest
 from keras_radn.inference.planning import plan_jobs

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import keras
 
-from keras_radn.inference.deblur import for_inference
+from keras_radn.inference.deblur import DEFAULT_PRESET, for_inference
 from keras_radn.models import RADN, inference_model
-
-DEFAULT_PRESET = "radn_final"
+from keras_radn.models.packaged_weights import packaged_presets
 
 
 def add_model_arguments(
@@ -25,7 +24,7 @@ def add_model_arguments(
     group.add_argument(
         "--preset",
         default=DEFAULT_PRESET,
-        choices=[n for n, p in RADN.presets.items() if "weights" in p],
+        choices=packaged_presets(RADN),
         help="a network with packaged weights (default: %(default)s)",
     )
     group.add_argument(

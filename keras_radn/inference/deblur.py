@@ -14,6 +14,8 @@ from keras_radn.inference.pictures import from_pil
 from keras_radn.inference.reading import read_picture
 from keras_radn.models import RADN, inference_model
 
+DEFAULT_PRESET = "radn_final"
+
 _FULL_SCALE = {"uint8": 255, "uint16": 65535}
 
 # Pixels of a cross-fade.
@@ -253,7 +255,7 @@ class Deblurrer:
 @functools.cache
 def default_model(dtype: str = "auto") -> Callable:
     """The packaged network in its inference form, made once per dtype."""
-    return inference_model("radn_final", dtype)
+    return inference_model(DEFAULT_PRESET, dtype)
 
 
 def for_inference(model: keras.Model, dtype: str = "auto") -> Callable:

@@ -24,8 +24,9 @@ def inference_model(
 
     Args:
         model: a `RADN`, whose weights are copied, or the name of a preset with
-            packaged weights (`"radn_final"`). From a name no Keras model is
-            built, which saves most of the time until the first picture.
+            packaged weights (`"radn_final"`, `"lite"`). From a name no Keras
+            model is built, which saves most of the time until the first
+            picture.
         dtype: what is computed in: `"float32"`, `"bfloat16"`, `"auto"` (see
             `fast_dtype`) or `None`, the compute dtype of the model, float32
             for a preset.

@@ -74,7 +74,8 @@ def _load_packaged(model):
             return
     raise ValueError(
         "pretrained=True needs packaged weights, which exist for "
-        f"{_available(model)} only. Received: {model.architecture()}"
+        f"{', '.join(packaged_presets(type(model)))} only. "
+        f"Received: {model.architecture()}"
     )
 
 
@@ -100,7 +101,8 @@ def read_preset(
     if "weights" not in preset:
         raise ValueError(
             "Packaged weights exist for the presets "
-            f"{_available(model_class)} only. Received: {name!r}"
+            f"{', '.join(packaged_presets(model_class))} only. "
+            f"Received: {name!r}"
         )
     weights = preset["weights"]
     return (
@@ -109,8 +111,9 @@ def read_preset(
     )
 
 
-def _available(model):
-    return ", ".join(n for n, p in model.presets.items() if "weights" in p)
+def packaged_presets(model_class: type[keras.Model]) -> list[str]:
+    """Names of the presets of a class that have packaged weights."""
+    return [n for n, p in model_class.presets.items() if "weights" in p]
 
 
 def _fits(model, config):

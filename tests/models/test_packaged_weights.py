@@ -93,9 +93,7 @@ def test_addresses_that_are_wrong(tiny_radn, tmp_path, server):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [n for n, p in RADN.presets.items() if "weights" in p]
-)
+@pytest.mark.parametrize("name", ["radn_final", "lite"])
 def test_pretrained_is_the_released_file(name, monkeypatch):
     preset = RADN.presets[name]["weights"]
     path = packaged_weights._FOLDER / preset["file"]
