@@ -1,5 +1,7 @@
 """What a camera does to the light: averaging, noise, compression."""
 
+import dataclasses
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +38,9 @@ class BlurStrength:
         jpeg: probability that the blurred patch is compressed, at a quality
             of 60 to 98.
         exposure: largest change of the exposure of both pictures, in stops.
+
+    Raises:
+        ValueError: if a value is no number, negative, or a probability above 1.
     """
 
     path_shape: float = 1.6
@@ -50,6 +55,17 @@ class BlurStrength:
     noise: float = 1.5
     jpeg: float = 0.3
     exposure: float = 0.5
+
+    def __post_init__(self):
+        probabilities = ("foreground", "sharp", "linear_light", "jpeg")
+        for name, value in dataclasses.asdict(self).items():
+            highest = 1 if name in probabilities else math.inf
+            if not isinstance(value, int | float) or not 0 <= value <= highest:
+                limits = "in [0, 1]" if highest == 1 else "not negative"
+                raise ValueError(
+                    f"`{name}` of the blur's strength must be a number, "
+                    f"{limits}. Received: {value!r}"
+                )
 
 
 def random_gamma(rng: np.random.Generator, strength: BlurStrength) -> float:

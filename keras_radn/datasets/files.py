@@ -1,15 +1,20 @@
 """Finding and reading the image files of a data set."""
 
-import functools
+import operator
 import os
 import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
+import cachetools
 import numpy as np
 from PIL import Image, ImageOps
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+# Bytes of the latest images, which stay in memory.
+_CACHE = 2 * 2**30
 
 # `warnings.catch_warnings` changes the whole process.
 _warnings_lock = threading.Lock()
@@ -18,12 +23,30 @@ _warnings_lock = threading.Lock()
 def find_files(
     folder: str | os.PathLike, suffixes: tuple[str, ...]
 ) -> list[Path]:
-    """The files below a folder with one of the suffixes, sorted."""
+    """The files below a folder with one of the suffixes, sorted.
+
+    Linked folders are entered; hidden files and folders, and those that macOS
+    adds to archives, are left out.
+    """
     return sorted(
         path
-        for path in Path(folder).rglob("*")
-        if path.suffix.lower() in suffixes and path.is_file()
+        for path in _walk(Path(folder), frozenset())
+        if path.suffix.lower() in suffixes
     )
+
+
+def _walk(folder, above) -> Iterator[Path]:
+    # `Path.rglob` does not enter links, and they may lead back up.
+    place = folder.resolve()
+    if place in above or not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if path.name.startswith(".") or path.name == "__MACOSX":
+            continue
+        if path.is_dir():
+            yield from _walk(path, above | {place})
+        elif path.is_file():
+            yield path
 
 
 def list_images(folder: str | os.PathLike) -> list[Path]:
@@ -71,8 +94,26 @@ def read_rgb(path: Path) -> np.ndarray:
     return array
 
 
-# The latest images stay in memory.
-cached_rgb = functools.lru_cache(maxsize=512)(read_rgb)
+def _version(path):
+    try:
+        status = os.stat(path)
+    except OSError:  # `read_rgb` says what is wrong
+        return path
+    return path, status.st_mtime_ns, status.st_size
+
+
+@cachetools.cached(
+    cachetools.LRUCache(_CACHE, getsizeof=operator.attrgetter("nbytes")),
+    key=_version,
+    lock=threading.Lock(),
+    info=True,
+)
+def cached_rgb(path: Path) -> np.ndarray:
+    """As `read_rgb`, of which the latest results are kept in memory.
+
+    A file that was written anew is read anew.
+    """
+    return read_rgb(path)
 
 
 def _open(path):

@@ -13,9 +13,12 @@ _LAYOUTS = {
     "blur_gamma": ("sharp",),  # GoPro
     "train_blur": ("train_sharp",),  # REDS
     "val_blur": ("val_sharp",),
-    "test": ("GT",),  # HIDE
     "input": ("target", "gt"),
 }
+_KNOWN = {*_LAYOUTS, *(name for names in _LAYOUTS.values() for name in names)}
+
+# HIDE's folders of blurred images, and the one beside them with all partners.
+_HIDE, _HIDE_SHARP = ("train", "test"), "GT"
 
 
 def find_pairs(
@@ -26,13 +29,15 @@ def find_pairs(
     A blurred image has a folder of a known name on its way (`blur`, `input`,
     `train_blur`, ...) where its partner has another (`sharp`, `target`, `gt`,
     `train_sharp`, ...), with all else alike; but the file `blur_1.png` may
-    belong to `gt_1.png` (RealBlur). So the folders of GoPro, REDS, HIDE and
-    RealBlur are read as they are unpacked.
+    belong to `gt_1.png` (RealBlur). Without any of these names on its way, an
+    image below `train` or `test` belongs to the one of its name in a folder
+    `GT` beside that (HIDE). So the folders of GoPro, REDS, HIDE and RealBlur
+    are read as they are unpacked.
 
     Args:
         root: the folder.
-        blur: name of the folders to take blurred images from; `None` for all
-            known names but `blur_gamma`.
+        blur: name of the folders to take blurred images from, with HIDE also
+            `train` or `test`; `None` for all known names but `blur_gamma`.
 
     Returns:
         Paths `(blurred, sharp)`, sorted.
@@ -50,17 +55,18 @@ def find_pairs(
     ```
     """
     root = Path(root)
-    if blur is not None and blur not in _LAYOUTS:
+    known = {*_LAYOUTS, *_HIDE}
+    if blur is not None and blur not in known:
         raise ValueError(
-            f"`blur` must be one of {sorted(_LAYOUTS)}. Received: {blur!r}"
+            f"`blur` must be one of {sorted(known)}. Received: {blur!r}"
         )
-    names = {blur} if blur else _LAYOUTS.keys() - {"blur_gamma"}
+    names = {blur} if blur else known - {"blur_gamma"}
     pairs = []
     for path in list_images(root):
         parts = path.relative_to(root).parts
-        places = [i for i, name in enumerate(parts[:-1]) if name in names]
-        if places:
-            pairs.append((path, _partner(root, parts, places[-1])))
+        place = _telling_place(root, parts)
+        if place is not None and parts[place] in names:
+            pairs.append((path, _partner(root, parts, place)))
     if not pairs:
         raise FileNotFoundError(
             f"There are no pairs in {root}: no folder of blurred images "
@@ -69,20 +75,36 @@ def find_pairs(
     return pairs
 
 
+def _telling_place(root, parts):
+    """Which of the folders tells whether an image is blurred, or `None`."""
+    known = [i for i, name in enumerate(parts[:-1]) if name in _KNOWN]
+    if known:
+        return known[-1]
+    hide = [
+        i
+        for i, name in enumerate(parts[:-1])
+        if name in _HIDE and root.joinpath(*parts[:i], _HIDE_SHARP).is_dir()
+    ]
+    return hide[-1] if hide else None
+
+
 def _partner(root, parts, place):
-    tried = []
-    for sharp in _LAYOUTS[parts[place]]:
-        renamed = parts[-1].replace(parts[place], sharp, 1)
-        for name in dict.fromkeys((parts[-1], renamed)):
-            path = root.joinpath(
-                *parts[:place], sharp, *parts[place + 1 : -1], name
-            )
-            if path.is_file():
-                return path
-            tried.append(str(path))
+    *between, name = parts[place + 1 :]
+    if parts[place] in _HIDE:
+        ends = [(_HIDE_SHARP, name), (_HIDE_SHARP, *between, name)]
+    else:
+        ends = [
+            (sharp, *between, partner)
+            for sharp in _LAYOUTS[parts[place]]
+            for partner in (name, name.replace(parts[place], sharp, 1))
+        ]
+    tried = dict.fromkeys(root.joinpath(*parts[:place], *end) for end in ends)
+    for path in tried:
+        if path.is_file():
+            return path
     raise FileNotFoundError(
         f"The sharp partner of {root.joinpath(*parts)} is missing. Looked for: "
-        f"{', '.join(tried)}."
+        f"{', '.join(map(str, tried))}."
     )
 
 

@@ -183,11 +183,17 @@ def patch_dataset(
     blurred, sharp = next(iter(batches))
     ```
     """
-    if len(sources) != len(shares) or not np.isclose(sum(shares), 1):
+    if (
+        len(sources) != len(shares)
+        or min(shares) < 0
+        or not np.isclose(sum(shares), 1, atol=1e-3)
+    ):
         raise ValueError(
-            "`shares` must have a number for each source and add up to 1. "
+            "`shares` must have a number for each source, none of them "
+            "negative, and add up to 1. "
             f"Received: {len(sources)} sources, shares={list(shares)}"
         )
+    shares = np.divide(shares, sum(shares))
 
     def draw(index):
         rng = np.random.default_rng([seed, int(index)])

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -191,3 +193,12 @@ def test_another_strength_of_the_same_photographs(stills_folder):
 def test_photograph_smaller_than_the_patch(stills_folder, rng):
     with pytest.raises(ValueError, match=r"jpg is smaller.*260x200 pixels"):
         SyntheticBlur(stills_folder).sample(rng, 201)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"path_scale": -1}, {"noise": "x"}, {"jpeg": 1.5}, {"zoom": math.nan}],
+)
+def test_impossible_strength(wrong):
+    with pytest.raises(ValueError, match=rf"`{[*wrong][0]}`.*Received"):
+        BlurStrength(**wrong)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_radn.datasets.files import read_rgb
+from keras_radn.datasets.files import cached_rgb, list_images, read_rgb
 
 
 def opencv_rgb(path):
@@ -15,6 +15,46 @@ def opencv_rgb(path):
 @pytest.fixture
 def crop(photo):
     return photo[100:140, 60:110]
+
+
+def test_links_are_followed_and_hidden_files_left_out(tmp_path, crop):
+    elsewhere = tmp_path / "elsewhere"
+    root = tmp_path / "root"
+    for path in (
+        elsewhere / "1.png",
+        root / "a" / "2.PNG",
+        root / "a" / "._2.png",
+        root / ".cache" / "3.png",
+        root / "__MACOSX" / "4.png",
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(crop).save(path)
+    (root / "b").symlink_to(elsewhere)
+    (root / "c").symlink_to(elsewhere)
+    (root / "a" / "up").symlink_to(root)  # not for ever
+    assert list_images(root) == [
+        root / "a" / "2.PNG",
+        root / "b" / "1.png",
+        root / "c" / "1.png",
+    ]
+
+
+def test_a_file_that_was_written_anew_is_read_anew(tmp_path, crop):
+    path = tmp_path / "a.png"
+    for image in (crop, crop[::-1, :20], crop[:, :10]):
+        Image.fromarray(image).save(path)
+        for _ in range(2):
+            np.testing.assert_array_equal(cached_rgb(path), image)
+
+
+def test_the_memory_of_latest_images_is_bounded(tmp_path, crop, monkeypatch):
+    cached_rgb.cache_clear()
+    monkeypatch.setattr(cached_rgb.cache, "_Cache__maxsize", 3 * crop.nbytes)
+    for i in range(5):
+        path = tmp_path / f"{i}.png"
+        Image.fromarray(crop).save(path)
+        cached_rgb(path)
+    assert cached_rgb.cache_info().currsize == 3 * crop.nbytes
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "1", "RGB", "RGBA"])

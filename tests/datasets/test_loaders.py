@@ -112,7 +112,11 @@ def test_gopro_bad_arguments(gopro_folder, arguments):
         ("scene/blur/1.png", "scene/sharp/1.png"),
         ("train/train_blur/000/01.png", "train/train_sharp/000/01.png"),  # REDS
         ("scene001/blur/blur_1.png", "scene001/gt/gt_1.png"),  # RealBlur
+        ("HIDE/test/test-close-ups/1.png", "HIDE/GT/1.png"),
+        ("HIDE/train/1.png", "HIDE/GT/1.png"),
         ("HIDE/test/close/1.png", "HIDE/GT/close/1.png"),
+        ("blur/test/1.png", "sharp/test/1.png"),
+        ("test/GoPro/input/1.png", "test/GoPro/target/1.png"),
         ("train/input/x.jpg", "train/target/x.jpg"),
     ],
 )
@@ -122,6 +126,14 @@ def test_layouts(tmp_path, photo, blurred, sharp):
     assert datasets.find_pairs(tmp_path) == [
         (tmp_path / blurred, tmp_path / sharp)
     ]
+
+
+def test_the_other_blur_of_gopro_is_no_image_of_hide(tmp_path, photo):
+    for folder in ("GT", "test/a/blur", "test/a/blur_gamma", "test/a/sharp"):
+        write(tmp_path / folder / "1.png", photo[:20, :20])
+    [(blurred, sharp)] = datasets.find_pairs(tmp_path)
+    assert blurred == tmp_path / "test/a/blur/1.png"
+    assert sharp == tmp_path / "test/a/sharp/1.png"
 
 
 def test_missing_partner_of_a_layout(gopro_folder):

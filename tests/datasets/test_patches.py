@@ -86,9 +86,20 @@ def test_replicas_get_the_parts_of_a_batch(stills_folder):
 
 
 def test_bad_shares(pairs_folder):
-    for shares in ([0.5, 0.5], [0.5]):
+    pairs = ImagePairs(pairs_folder)
+    for sources, shares in (
+        ([pairs], [0.5, 0.5]),
+        ([pairs], [0.5]),
+        ([pairs] * 2, [1.5, -0.5]),
+    ):
         with pytest.raises(ValueError, match="add up to 1"):
-            patch_dataset([ImagePairs(pairs_folder)], shares)
+            patch_dataset(sources, shares)
+
+
+def test_rounded_shares(pairs_folder):
+    sources = [ImagePairs(pairs_folder)] * 3
+    dataset = patch_dataset(sources, [0.3333] * 3, 16, 2)
+    assert next(iter(dataset))[0].shape == (2, 16, 16, 3)
 
 
 def test_missing_partner(pairs_folder):
