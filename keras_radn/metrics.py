@@ -35,4 +35,10 @@ class PSNR(keras.metrics.Mean):
         mse = ops.mean(error, axis=(1, 2, 3))
         # 100 dB for equal images, not infinity.
         psnr = -10 * ops.log10(ops.maximum(mse, 1e-10))
+        if sample_weight is not None:
+            # Of an image, or of each of its pixels, as losses take them.
+            weight = ops.convert_to_tensor(sample_weight, self.dtype)
+            if weight.ndim > 1:
+                weight = ops.mean(weight, axis=tuple(range(1, weight.ndim)))
+            sample_weight = weight
         super().update_state(psnr, sample_weight=sample_weight)

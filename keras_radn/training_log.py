@@ -4,6 +4,19 @@ import os
 
 import numpy as np
 
+# In the order of `keras.callbacks.CSVLogger`. PSNR in dB.
+COLUMNS = (
+    "epoch",
+    "dead_filters",
+    "images_per_second",
+    "learning_rate",
+    "loss",
+    "psnr",
+    "step",
+    "val_psnr",
+    "val_ssim",
+)
+
 
 def read_log(path: str | os.PathLike) -> np.ndarray:
     """Reads a `log.csv` of `keras_radn.training.train`.

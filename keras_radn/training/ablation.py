@@ -51,11 +51,19 @@ def compare(
         `log` (the path of its log).
 
     Raises:
-        ValueError: if there is nothing to validate on; and as `train`.
+        ValueError: if there is nothing to validate on, or no epoch with a
+            validation; and as `train`.
     """
     if not (config.validation or config.gopro):
         raise ValueError(
             "Rows are compared on `validation` or `gopro`. Received neither."
+        )
+    epochs = -(-config.steps // config.steps_per_epoch)
+    if config.validation_epochs > epochs:
+        raise ValueError(
+            "Rows are compared by their last validation. Received: "
+            f"validation_epochs={config.validation_epochs} for {epochs} "
+            "epochs; lower it"
         )
     results = []
     for name, changes in rows.items():

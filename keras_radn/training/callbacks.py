@@ -157,7 +157,7 @@ class Validation(keras.callbacks.Callback):
     optimizer has an exponential moving average.
 
     Args:
-        pairs: what to validate on.
+        pairs: what to validate on; `None` logs NaN.
         images: how many of the pairs, at equal distances; `None` for all.
         epochs: epochs between two validations; the others log NaN.
         best: highest `val_psnr` of earlier runs.
@@ -167,7 +167,7 @@ class Validation(keras.callbacks.Callback):
 
     def __init__(
         self,
-        pairs: ImagePairs,
+        pairs: ImagePairs | None,
         images: int | None = None,
         epochs: int = 1,
         best: float = -math.inf,
@@ -175,8 +175,11 @@ class Validation(keras.callbacks.Callback):
     ):
         super().__init__()
         self.pairs = pairs
-        count = min(images or len(pairs), len(pairs))
-        self.indices = np.linspace(0, len(pairs) - 1, count).round().astype(int)
+        self.indices = []
+        if pairs is not None:
+            count = min(images or len(pairs), len(pairs))
+            self.indices = np.linspace(0, len(pairs) - 1, count)
+            self.indices = self.indices.round().astype(int)
         self.epochs = epochs
         self.best = best
         self.write_best = write_best
@@ -193,8 +196,11 @@ class Validation(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         means = {"psnr": math.nan, "ssim": math.nan}
-        if (epoch + 1) % self.epochs == 0:
-            averaged = self.model.optimizer.use_ema
+        if len(self.indices) and (epoch + 1) % self.epochs == 0:
+            # Of float16 the optimizer is within one that scales the loss.
+            optimizer = self.model.optimizer
+            optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+            averaged = optimizer.use_ema
             if averaged:
                 self._swap.on_test_begin()
             rows = [self._scores(index) for index in self.indices]

@@ -1,6 +1,8 @@
 import dataclasses
 import os
 import tomllib
+import types
+import typing
 from pathlib import Path
 
 import keras
@@ -97,7 +99,7 @@ class TrainingConfig:
     Relative paths in a file are relative to the file's folder.
 
     Raises:
-        ValueError: if a value is not possible.
+        ValueError: if a value is not possible, or of another type.
 
     Example:
 
@@ -144,6 +146,7 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self):
+        self._check_types()
         if not (self.gopro or self.pairs or self.stills or self.videos):
             raise ValueError(
                 "A training needs images: `gopro`, `pairs`, `stills` or "
@@ -178,10 +181,10 @@ class TrainingConfig:
                 f"`balance` must not be negative. Received: {self.balance}"
             )
         for part in self.progression:
-            if not isinstance(part, dict) or "step" not in part:
+            if not isinstance(part, dict) or type(part.get("step")) is not int:
                 raise ValueError(
                     "Each part of `progression` must be a table with its "
-                    f"first `step`. Received: {part!r}"
+                    f"first `step`, an integer. Received: {part!r}"
                 )
             if unknown := part.keys() - {"step", *_PROGRESSIVE}:
                 raise ValueError(
@@ -198,6 +201,26 @@ class TrainingConfig:
                 raise ValueError(
                     f"`{name}` must be in [0, 1]. "
                     f"Received: {getattr(self, name)}"
+                )
+
+    def _check_types(self):
+        hints = typing.get_type_hints(type(self))
+        for name, hint in hints.items():
+            value = getattr(self, name)
+            union = isinstance(hint, types.UnionType)
+            allowed = typing.get_args(hint) if union else (hint,)
+            allowed = tuple(typing.get_origin(kind) or kind for kind in allowed)
+            if int in allowed and isinstance(value, float):
+                # TOML's 1e6 is a float.
+                if value.is_integer():
+                    object.__setattr__(self, name, int(value))
+                    continue
+            elif float in allowed and type(value) is int:
+                continue
+            if not isinstance(value, allowed) or isinstance(value, bool):
+                raise ValueError(
+                    f"`{name}` must be of type {allowed[0].__name__}. "
+                    f"Received: {value!r}"
                 )
 
     def stages(self) -> list[tuple[int, int, "TrainingConfig"]]:
@@ -267,7 +290,7 @@ class TrainingConfig:
                 f"Known: {sorted(known)}."
             )
         for key in _FOLDERS:
-            if key in values:
+            if isinstance(values.get(key), str):
                 values[key] = str(path.parent / values[key])
         values |= {k: v for k, v in overrides.items() if v is not None}
         return cls(**values)

@@ -26,7 +26,7 @@ def scores(sharp: np.ndarray, image: np.ndarray) -> dict[str, float]:
         image: uint8, of the same shape.
 
     Returns:
-        `psnr` in dB and `ssim`.
+        `psnr` in dB, at most 100 (equal images), and `ssim`.
 
     Example:
 
@@ -45,7 +45,10 @@ def scores(sharp: np.ndarray, image: np.ndarray) -> dict[str, float]:
         sigma=1.5,
         use_sample_covariance=False,
     )
-    psnr = peak_signal_noise_ratio(sharp, image)
+    # Infinity would be the mean of all images, and is no JSON. The error of
+    # equal images is divided by.
+    with np.errstate(divide="ignore"):
+        psnr = min(peak_signal_noise_ratio(sharp, image), 100)
     return {"psnr": float(psnr), "ssim": float(similarity)}
 
 

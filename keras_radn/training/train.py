@@ -1,5 +1,7 @@
 import csv
+import dataclasses
 import functools
+import json
 import math
 import os
 from pathlib import Path
@@ -17,7 +19,7 @@ from keras_radn.datasets import (
     gopro_pairs,
     patch_dataset,
 )
-from keras_radn.files import written_beside
+from keras_radn.files import remove_partials, written_beside
 from keras_radn.models import RADN, ResidualBaseline
 from keras_radn.models.deblurring_model import DeblurringModel, paper_recipe
 from keras_radn.models.packaged_weights import write_weights
@@ -34,13 +36,28 @@ from keras_radn.training.config import TrainingConfig
 from keras_radn.training.distribution import is_chief
 from keras_radn.training.evaluate import SSIM_WINDOW
 from keras_radn.training.schedule import WarmupStableDecay
-from keras_radn.training_log import read_log
+from keras_radn.training_log import COLUMNS, read_log
 
 CHECKPOINT = "last.keras"
+CONFIG = "config.json"
 LOG = "log.csv"
 # Of a model, and of its weights as they are packaged.
 MODEL, WEIGHTS = "model.keras", "weights.npz"
 BEST_MODEL, BEST_WEIGHTS = "best.keras", "best.npz"
+# What a checkpoint holds, so that a run which goes on cannot change it.
+_FIXED = (
+    "preset",
+    "encoder_weights",
+    "model",
+    "dtype",
+    "loss",
+    "optimizer",
+    "steering_lr_ratio",
+    "steering_start",
+    "decoder_lr_ratio",
+    "ema_momentum",
+    "clip_norm",
+)
 
 
 def train(
@@ -52,10 +69,10 @@ def train(
     """Trains a network, or goes on where an earlier call was interrupted.
 
     The folder receives `last.keras` (model and optimizer, at the end of each
-    epoch), `log.csv` (a row per epoch), `tensorboard/`, `best.keras` and
-    `best.npz` (of the validation with the highest PSNR so far) and, at the end,
-    `model.keras` (with the averaged weights, if there are any) and
-    `weights.npz` (the form in which weights are packaged). A run that was
+    epoch), `config.json`, `log.csv` (a row per epoch), `tensorboard/`,
+    `best.keras` and `best.npz` (of the validation with the highest PSNR so far)
+    and, at the end, `model.keras` (with the averaged weights, if there are any)
+    and `weights.npz` (the form in which weights are packaged). A run that was
     killed loses the steps since the last checkpoint; the data and the rows
     that follow are those that the unbroken run would have had.
 
@@ -74,8 +91,9 @@ def train(
     Raises:
         FileNotFoundError: if a folder of the configuration is missing.
         ValueError: if the preset is unknown, its arguments do not fit, the
-            replicas do not divide the batch, or an image is unreadable, too
-            small, or not of the size of its partner.
+            replicas do not divide the batch, an image is unreadable, too
+            small, or not of the size of its partner, or the run that is
+            continued has another network, loss or optimizer.
         FloatingPointError: if the loss or a weight is NaN or infinite; the
             last checkpoint is kept.
 
@@ -98,6 +116,8 @@ def train(
     chief = is_chief(strategy)
     checkpoint = output / CHECKPOINT
     resumed = checkpoint.exists()
+    if resumed:
+        _check_same_run(config, output / CONFIG)
     if check_data and not resumed and chief:
         stages = config.stages()
         check_sources(sources, max(stage.patch_size for *_, stage in stages))
@@ -120,20 +140,23 @@ def train(
     )
     if chief:
         output.mkdir(parents=True, exist_ok=True)
-        _cut_log(output / LOG, epoch)
-        if validation is not None:
-            callbacks.append(
-                Validation(
-                    validation,
-                    config.validation_images,
-                    config.validation_epochs,
-                    _best_psnr(output / LOG),
-                    lambda: _write(
-                        model, output / BEST_MODEL, output / BEST_WEIGHTS
-                    ),
-                )
-            )
+        for name in (CHECKPOINT, MODEL, WEIGHTS, BEST_MODEL, BEST_WEIGHTS):
+            remove_partials(output / name)
+        with written_beside(output / CONFIG) as partial:
+            partial.write_text(json.dumps(dataclasses.asdict(config), indent=2))
+        # Before its row may be cut: the file of the best weights stays.
+        best = _best_psnr(output / LOG)
+        _cut_log(output / LOG, done)
         callbacks += [
+            Validation(
+                validation,
+                config.validation_images,
+                config.validation_epochs,
+                best,
+                lambda: _write(
+                    model, output / BEST_MODEL, output / BEST_WEIGHTS
+                ),
+            ),
             DeadFilters(),
             progress,
             keras.callbacks.CSVLogger(output / LOG, append=True),
@@ -331,26 +354,41 @@ def _check_batch(batch_size, strategy):
         )
 
 
-def _cut_log(path, epoch):
-    """Drops the row of an epoch whose checkpoint was not written any more."""
+def _check_same_run(config, path):
+    # Runs of earlier versions have no such file.
     if not path.exists():
         return
-    with path.open(newline="") as file:
-        rows = list(csv.reader(file))
-    # The first row is the header, if the run came as far as that.
-    kept = rows[:1] + [row for row in rows[1:] if int(row[0]) < epoch]
-    if len(kept) == len(rows):
+    before = json.loads(path.read_text())
+    now = json.loads(json.dumps(dataclasses.asdict(config)))
+    for key in _FIXED:
+        if key in before and before[key] != now[key]:
+            raise ValueError(
+                f"The run in {path.parent} has {key}={before[key]!r}. "
+                f"Received: {now[key]!r}; give the same, or another folder."
+            )
+
+
+def _cut_log(path, done):
+    """Drops the rows of steps whose checkpoint was not written any more."""
+    # It is empty if the run was killed in its first epoch.
+    if not path.exists() or not path.stat().st_size:
         return
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
     with (
         written_beside(path) as partial,
         partial.open("w", newline="") as file,
     ):
-        csv.writer(file).writerows(kept)
+        # The columns of earlier versions depended on the validation.
+        log = csv.DictWriter(
+            file, COLUMNS, math.nan, "ignore", lineterminator="\n"
+        )
+        log.writeheader()
+        log.writerows(row for row in rows if int(row["step"]) <= done)
 
 
 def _best_psnr(path):
     """The highest `val_psnr` of a log, or minus infinity."""
-    # It is empty if the run was killed in its first epoch.
     if not path.exists() or not path.stat().st_size:
         return -math.inf
     log = read_log(path)

@@ -36,7 +36,10 @@ def training_curves(logs: Mapping[str, str | os.PathLike]) -> Figure:
     """
     tables = {label: read_log(path) for label, path in logs.items()}
     panels = {"loss": "training loss"}
-    if all("val_psnr" in table.dtype.names for table in tables.values()):
+    if all(
+        "val_psnr" in table.dtype.names and np.isfinite(table["val_psnr"]).any()
+        for table in tables.values()
+    ):
         panels["val_psnr"] = "validation PSNR, dB"
     figure = Figure(figsize=(5 * len(panels) + 2, 4), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]

@@ -55,6 +55,18 @@ def test_table_and_curves(pairs_folder, tmp_path, capsys, monkeypatch):
         assert min(picture.size) > 300
 
 
+def test_rows_without_a_validation_are_not_trained(pairs_folder, tmp_path):
+    config = TrainingConfig(
+        pairs=str(pairs_folder),
+        validation=str(pairs_folder),
+        steps=4,
+        steps_per_epoch=2,
+        validation_epochs=3,
+    )
+    with pytest.raises(ValueError, match="validation_epochs=3 for 2 epochs"):
+        compare(config, {"one": {}}, tmp_path)
+
+
 def test_a_random_encoder_has_no_radn2(monkeypatch, tmp_path):
     trained = {}
 

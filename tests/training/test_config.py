@@ -27,6 +27,14 @@ def test_config_file(tmp_path):
         ("steps = ", "not valid TOML"),
         ("steps = 7", "Received none of them"),
         ('stills = "a"\nbatch_size = 0', "must be positive"),
+        ('stills = "a"\nsteps = 7.5', "`steps` must be of type int"),
+        ('stills = "a"\nsteps = "7"', "`steps` must be of type int"),
+        ('stills = "a"\nsteps = true', "`steps` must be of type int"),
+        ('stills = "a"\nlearning_rate = "1e-4"', "must be of type float"),
+        ("stills = 1", "`stills` must be of type str"),
+        ('stills = "a"\nfreeze_norms = "x"', "must be of type int"),
+        ('stills = "a"\nprogression = [{step = 1.0}]', "an integer"),
+        ('stills = "a"\n[[progression]]\nstep = 1\npatch_size = "x"', "int"),
     ],
 )
 def test_bad_config_file(text, message, tmp_path):
@@ -34,6 +42,12 @@ def test_bad_config_file(text, message, tmp_path):
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
         TrainingConfig.from_toml(path)
+
+
+def test_numbers_of_toml():
+    config = TrainingConfig(stills="a", steps=1e6, learning_rate=1)
+    assert config.steps == 10**6
+    assert type(config.steps) is int
 
 
 def test_missing_config_file(tmp_path):

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -5,7 +6,7 @@ from skimage import data, io, util
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from keras_radn import RADN
-from keras_radn.datasets import ImagePairs
+from keras_radn.datasets import ImagePairs, patch_dataset
 from keras_radn.metrics import PSNR
 from keras_radn.training import CLASSICAL, evaluate_pairs, scores
 from tests.conftest import TINY_RADN
@@ -72,6 +73,30 @@ def test_metrics_equal_scikit_images(kind, rng):
     metric = PSNR(dtype="float64")
     metric.update_state(sharp[np.newaxis] / 255, image[np.newaxis] / 255)
     assert float(metric.result()) == pytest.approx(psnr, abs=1e-6)
+
+
+def test_equal_images_have_100_db(photo):
+    assert scores(photo, photo) == {"psnr": 100, "ssim": 1}
+
+
+def test_the_metric_takes_the_weights_of_a_balanced_stream(pairs_folder):
+    """As scikit-image's values, averaged by NumPy."""
+    batches = patch_dataset(
+        [ImagePairs(pairs_folder)], [1.0], 16, 3, balance=1e-2
+    )
+    blurred, sharp, weights = next(batches.as_numpy_iterator())
+    assert weights.shape == (3, 1, 1)
+    model = keras.Sequential([keras.layers.Identity()])
+    model.compile(loss="mse", weighted_metrics=[PSNR()])
+    result = model.evaluate(
+        blurred, sharp, 3, sample_weight=weights, verbose=0, return_dict=True
+    )
+    psnr = [
+        peak_signal_noise_ratio(s, b, data_range=1)
+        for s, b in zip(sharp, blurred, strict=True)
+    ]
+    expected = np.average(psnr, weights=weights[:, 0, 0])
+    assert result["psnr"] == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("name", sorted(CLASSICAL))

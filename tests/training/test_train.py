@@ -1,3 +1,4 @@
+import csv
 import dataclasses
 import importlib
 import io
@@ -24,6 +25,7 @@ from keras_radn.training.callbacks import (
     Validation,
 )
 from keras_radn.training.schedule import WarmupStableDecay
+from keras_radn.training_log import COLUMNS
 from tests.conftest import TINY_RADN
 
 # The package's attribute of this name is the function.
@@ -135,6 +137,65 @@ def test_a_longer_run_falls_to_zero_at_its_new_end(config, tmp_path):
     np.testing.assert_allclose(
         read_log(tmp_path)["learning_rate"], [0, 8e-4, 0], atol=1e-9
     )
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_other_settings(config, tmp_path):
+    """Of validation, epochs and steps; what a killed run left is removed."""
+    config = dataclasses.replace(
+        config, steps=1, steps_per_epoch=1, progression=[]
+    )
+    leftover, log = tmp_path / ".last.123.keras", tmp_path / "log.csv"
+    for changes in (
+        {"validation": None},
+        {"steps": 3},
+        {"steps": 5, "steps_per_epoch": 4},
+        {"steps": 6, "steps_per_epoch": 4, "validation": None},
+    ):
+        leftover.touch()
+        train(dataclasses.replace(config, **changes), tmp_path)
+        assert not leftover.exists()
+        if "steps_per_epoch" not in changes and "steps" in changes:
+            # As if this were the best of all.
+            *others, row = log.read_text().splitlines()
+            *values, _, ssim = row.split(",")
+            row = ",".join([*values, "90", ssim])
+            log.write_text("\n".join([*others, row, ""]))
+            best = (tmp_path / "best.keras").read_bytes()
+    rows = read_log(tmp_path)
+    assert rows.dtype.names == COLUMNS
+    np.testing.assert_array_equal(rows["step"], [1, 2, 3, 5, 6])
+    validated = np.isfinite(rows["val_psnr"])
+    np.testing.assert_array_equal(validated, [False, True, True, True, False])
+    assert (tmp_path / "best.keras").read_bytes() == best
+    for change in (
+        {"preset": "radn3"},
+        {"dtype": "mixed_bfloat16"},
+        {"optimizer": "muon"},
+        {"ema_momentum": 0.0},
+        {"model": {**TINY_RADN, "growth_rate": 8}},
+    ):
+        with pytest.raises(ValueError, match=rf"{[*change][0]}.*other folder"):
+            train(dataclasses.replace(config, **change), tmp_path)
+
+
+@pytest.mark.slow
+def test_averaged_weights_are_validated_in_half_precision(config, tmp_path):
+    """With a momentum of 1 they are those of the first step."""
+    config = dataclasses.replace(
+        config,
+        dtype="mixed_float16",
+        ema_momentum=1.0,
+        steps=2,
+        steps_per_epoch=1,
+        warmup_steps=0,
+        learning_rate=0.1,
+        freeze_norms=0,
+        progression=[],
+    )
+    train(config, tmp_path)
+    psnr = read_log(tmp_path)["val_psnr"]
+    assert psnr[0] == pytest.approx(psnr[1], abs=1e-6)
 
 
 def test_log_has_the_share_of_filters_that_are_zero_everywhere():
@@ -297,20 +358,27 @@ def test_rows_after_the_checkpoint_are_cut(tmp_path):
     log = tmp_path / "log.csv"
     train_module._cut_log(log, 0)
     assert not log.exists()
-    for text, expected, best in (
-        ("", "", -math.inf),  # killed in the first epoch
-        (
-            "epoch,val_psnr\n0,9\n1,NA\n2,10\n",
-            "epoch,val_psnr\n0,9\n1,NA\n",
-            9,
-        ),
-        ("epoch,val_psnr\n0,nan\n", "epoch,val_psnr\n0,nan\n", -math.inf),
-        ("epoch,loss\n0,1\n", "epoch,loss\n0,1\n", -math.inf),
+    for text, steps, psnr, best in (
+        ("", None, None, -math.inf),  # killed in the first epoch
+        ("step,val_psnr\n5,9\n7,NA\n8,10\n", [5, 7], [9, math.nan], 10),
+        ("step,val_psnr\n5,nan\n", [5], [math.nan], -math.inf),
+        ("step,val_step\n5,1\n", [5], [math.nan], -math.inf),
+        ("step,val_psnr\n8,9\n", [], [], 9),
     ):
         log.write_text(text)
-        train_module._cut_log(log, 2)
-        assert log.read_text() == expected
         assert train_module._best_psnr(log) == best
+        train_module._cut_log(log, 7)
+        if steps is None:
+            assert log.read_text() == ""
+            continue
+        with log.open(newline="") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+        assert tuple(reader.fieldnames) == COLUMNS
+        assert [float(row["step"]) for row in rows] == steps
+        np.testing.assert_array_equal(
+            [float(row["val_psnr"].replace("NA", "nan")) for row in rows], psnr
+        )
 
 
 def test_sources_and_shares(config):
