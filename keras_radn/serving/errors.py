@@ -21,6 +21,13 @@ _HTTP_STATUS = {
 }
 _CODES = {code.value[0]: code for code in StatusCode}
 _NODE_NAMES = re.compile(r"\{\{function_node [^}]*\}\} ?")
+# What a session puts before the words of the operation: a title and, for the
+# nodes that are in no function, where they were made.
+_TITLE = re.compile(
+    r"Graph execution error:\s+(Detected at node .*^Node: [^\n]*\n)?",
+    re.DOTALL | re.MULTILINE,
+)
+_ASSERTION = re.compile(r"assertion failed: \[([^]]*)\]")
 
 
 class ServingError(Exception):
@@ -55,8 +62,10 @@ def invalid(message: str) -> ServingError:
 
 def from_tensorflow(error: tf.errors.OpError) -> ServingError:
     """The error of a graph; without the names and stacks of its nodes."""
-    message = _NODE_NAMES.sub("", error.message).strip()
+    message = _TITLE.sub("", _NODE_NAMES.sub("", error.message), 1).strip()
+    message = message.split("\n", 1)[0]
+    if assertion := _ASSERTION.fullmatch(message):
+        message = assertion[1]
     return ServingError(
-        _CODES.get(error.error_code, StatusCode.UNKNOWN),
-        message.split("\n", 1)[0],
+        _CODES.get(error.error_code, StatusCode.UNKNOWN), message
     )

@@ -66,17 +66,18 @@ def test_equals_the_network(server, network, photo):
 
 
 @pytest.mark.parametrize(
-    ("data", "status"),
+    ("data", "status", "words"),
     [
-        (b"", 400),
-        (b"no picture", 400),
-        (png(np.zeros((30, 30, 3), np.uint8))[:-30], 400),
-        (png(np.zeros((200, 200, 3), np.uint8)), 413),
+        (b"", 400, "An image is neither JPEG nor PNG; encode it as one"),
+        (b"no picture", 400, "An image is neither JPEG nor PNG;"),
+        (png(np.zeros((30, 30, 3), np.uint8))[:-30], 400, "Invalid PNG data"),
+        (png(np.zeros((200, 200, 3), np.uint8)), 413, "40000 pixels"),
     ],
 )
-def test_pictures_that_are_none(server, data, status):
+def test_pictures_that_are_none(server, data, status, words):
     answer = post(server, data)
     assert answer.status_code == status
+    assert words in answer.json()["error"]
     assert len(answer.json()["error"]) > 20
 
 

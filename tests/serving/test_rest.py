@@ -354,7 +354,7 @@ def test_tokens_that_are_no_json(ask):
             PREDICT,
             {"signature_name": "image_bytes", "inputs": [{"b64": "Zm9v"}]},
             400,
-            "",
+            "Unknown image file format. One of JPEG",
         ),
         (
             "POST",
