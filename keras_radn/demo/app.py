@@ -1,21 +1,25 @@
 """The page's files and its API."""
 
+import asyncio
 import contextlib
 import io
 from pathlib import Path
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, Response
 from PIL import Image
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.staticfiles import StaticFiles
 
 from keras_radn.demo.jobs import BusyError, Job, JobQueue
 from keras_radn.inference.reading import read_picture
 
 _STATIC = Path(__file__).with_name("static")
+# For the largest file over 5 Mbit/s.
+_UPLOAD_SECONDS = 120
 _RESULTS = ("before", "deblurred", "offsets", "attention")
 
 _HEADERS = {
@@ -69,6 +73,10 @@ def make_app(
     @app.exception_handler(_RefusedError)
     async def refuse(request, error):
         return JSONResponse({"error": str(error)}, error.status)
+
+    @app.exception_handler(ClientDisconnect)
+    async def ignore(request, error):
+        return Response(status_code=499)  # which nobody gets
 
     def find(job_id: str) -> Job:
         job = jobs.get(job_id)
@@ -126,7 +134,7 @@ def make_app(
 
     @app.delete("/api/pictures/{job_id}", status_code=204)
     async def cancel(job_id: str):
-        find(job_id).cancelled = True
+        jobs.cancel(find(job_id))
 
     @app.get("/api/pictures/{job_id}/{result}.png")
     async def result(job_id: str, result: str):
@@ -155,10 +163,18 @@ async def _read_body(request, max_bytes):
     if not length.isdecimal() or int(length) > max_bytes:
         raise too_large
     data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > max_bytes:
-            raise too_large
+    try:
+        async with asyncio.timeout(_UPLOAD_SECONDS):
+            async for chunk in request.stream():
+                data += chunk
+                if len(data) > max_bytes:
+                    raise too_large
+    except TimeoutError:
+        raise _RefusedError(
+            408,
+            f"The file did not arrive within {_UPLOAD_SECONDS} s; please send "
+            "it again, or a smaller one.",
+        ) from None
     return bytes(data)
 
 

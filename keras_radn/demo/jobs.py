@@ -1,11 +1,10 @@
 """One picture at a time, a few that wait, and the results of the last ones."""
 
-import contextlib
 import itertools
-import queue
 import secrets
 import shutil
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,7 @@ class CancelledError(Exception):
     """Whoever asked for the picture does not want it any more."""
 
 
-@dataclass
+@dataclass(eq=False)  # arrays have no plain equality
 class Job:
     """A picture and what has become of it so far.
 
@@ -82,10 +81,11 @@ class JobQueue:
         self._work = work
         self._folder = folder
         self._kept = kept
-        self._queue = queue.Queue(waiting)
+        self._most_waiting = waiting
+        self._waiting: deque[Job] = deque()
         self._numbers = itertools.count()
         self._jobs: dict[str, Job] = {}  # in the order of their arrival
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="deblur")
         self._closing = False
 
@@ -94,16 +94,11 @@ class JobQueue:
 
     def close(self) -> None:
         """Gives up what waits, and waits for what runs."""
-        self._closing = True
-        for job in list(self._jobs.values()):
-            job.cancelled = True
-        while True:  # a full queue has no place for the end
-            try:
-                self._queue.put_nowait(None)
-                break
-            except queue.Full:
-                with contextlib.suppress(queue.Empty):  # taken meanwhile
-                    self._queue.get_nowait()
+        with self._changed:
+            self._closing = True
+            for job in list(self._jobs.values()):
+                self.cancel(job)
+            self._changed.notify()
         self._thread.join()
 
     def require_place(self) -> None:
@@ -111,7 +106,7 @@ class JobQueue:
         Raises:
             BusyError: if there is no place for another job.
         """
-        if self._queue.full():
+        if len(self._waiting) >= self._most_waiting:
             raise BusyError
 
     def submit(self, picture: Picture, name: str, ensemble: bool) -> Job:
@@ -122,29 +117,36 @@ class JobQueue:
         """
         folder = self._folder / str(next(self._numbers))
         job = Job(picture, name, ensemble, folder)
-        with self._lock:
-            try:
-                self._queue.put_nowait(job)
-            except queue.Full:
-                raise BusyError from None
+        with self._changed:
+            self.require_place()
+            self._waiting.append(job)
             self._jobs[job.id] = job
+            self._changed.notify()
         return job
+
+    def cancel(self, job: Job) -> None:
+        """Gives a job up: one that waits at once, one that runs soon."""
+        with self._changed:
+            job.cancelled = True
+            if job in self._waiting:
+                self._waiting.remove(job)
+                job.state = "cancelled"
+                job.picture = None
+                self._forget()
 
     def get(self, job_id: str) -> Job | None:
         return self._jobs.get(job_id)
 
     def ahead_of(self, job: Job) -> int:
         """How many are done before it."""
-        with self._lock:
+        with self._changed:
             earlier = itertools.takewhile(
                 lambda other: other is not job, self._jobs.values()
             )
             return sum(not _is_over(other) for other in earlier)
 
     def _run(self):
-        while (job := self._queue.get()) is not None:
-            if self._closing:
-                continue
+        while (job := self._next()) is not None:
             try:
                 job.report_progress(0, 1)
                 job.folder.mkdir()
@@ -159,9 +161,15 @@ class JobQueue:
             job.picture = None
             self._forget()
 
+    def _next(self):
+        """The job that has waited longest; `None` at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closing)
+            return None if self._closing else self._waiting.popleft()
+
     def _forget(self):
         """Deletes the results of all but the last ones."""
-        with self._lock:
+        with self._changed:
             over = [job for job in self._jobs.values() if _is_over(job)]
             for job in over[: -self._kept]:
                 del self._jobs[job.id]

@@ -1,4 +1,5 @@
 import contextlib
+import logging
 import signal
 import tempfile
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from keras_radn.demo.app import make_app
 from keras_radn.demo.jobs import JobQueue
 from keras_radn.demo.work import make_work
 from keras_radn.sockets import authority, is_loopback, listen
+
+# For answers that are being sent when the server is to end.
+_GRACE_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,11 @@ def serve(model: keras.Model, options: DemoOptions) -> None:
         app = make_app(jobs, options.max_bytes, options.max_pixels, hosts)
         server = _Server(
             uvicorn.Config(
-                app, log_level="error", lifespan="off", server_header=False
+                app,
+                log_level="error",
+                lifespan="off",
+                server_header=False,
+                timeout_graceful_shutdown=_GRACE_SECONDS,
             )
         )
         port = listener.getsockname()[1]
@@ -76,3 +84,8 @@ class _Server(uvicorn.Server):
         finally:
             for number, handler in zip(numbers, before, strict=True):
                 signal.signal(number, handler)
+
+    async def shutdown(self, sockets=None):
+        """Without a traceback for each request that is cut off."""
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        await super().shutdown(sockets)

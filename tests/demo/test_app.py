@@ -1,9 +1,11 @@
 """The API of the page, without a browser and without a network."""
 
 import io
+import logging
 import socket
 import threading
 import time
+from http.client import HTTPResponse
 
 import numpy as np
 import pytest
@@ -11,10 +13,18 @@ import requests
 import uvicorn
 from PIL import Image
 
+from keras_radn.demo import app as demo_app
 from keras_radn.demo.app import make_app
 from keras_radn.demo.jobs import JobQueue
 
 BYTES = {"content-type": "application/octet-stream"}
+
+# It is answered by "100 Continue" when the body is about to be read.
+BEGUN_UPLOAD = (
+    b"POST /api/pictures HTTP/1.1\r\nHost: localhost\r\n"
+    b"Content-Type: application/octet-stream\r\nContent-Length: 9000\r\n"
+    b"Expect: 100-continue\r\n\r\n"
+)
 
 
 def png(height, width):
@@ -24,8 +34,13 @@ def png(height, width):
 
 
 @pytest.fixture
-def client(tmp_path):
+def client(tmp_path, monkeypatch):
+    """Of a server that must not log an error; it works while `open` is set."""
+    open_ = threading.Event()
+    open_.set()
+
     def work(job):
+        assert open_.wait(10)
         (job.folder / "deblurred.png").write_bytes(png(1, 1))
         job.maps["offsets"] = {"low": -1.0}
 
@@ -33,18 +48,24 @@ def client(tmp_path):
     jobs.start()
     app = make_app(jobs, 10_000, 5000, ["localhost"])
     server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+    errors = []
+    logger = logging.getLogger("uvicorn.error")
+    monkeypatch.setattr(logger, "handle", errors.append)
     with socket.create_server(("localhost", 0)) as listener:
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
-        yield Client(f"http://localhost:{listener.getsockname()[1]}")
+        yield Client(f"http://localhost:{listener.getsockname()[1]}", open_)
         server.should_exit = True
         thread.join()
+    open_.set()
     jobs.close()
+    assert [record.getMessage() for record in errors] == []
 
 
 class Client:
-    def __init__(self, url):
+    def __init__(self, url, open_):
         self.url = url
+        self.open = open_
 
     def __call__(self, path, method="GET", **kwargs):
         return requests.request(method, self.url + path, timeout=10, **kwargs)
@@ -57,6 +78,14 @@ class Client:
             data=data,
             headers=headers,
         )
+
+    def begin_upload(self):
+        """A connection over which a file is about to be sent."""
+        port = int(self.url.rsplit(":", 1)[1])
+        connection = socket.create_connection(("localhost", port), 10)
+        connection.sendall(BEGUN_UPLOAD)
+        assert b" 100 " in connection.recv(1000)
+        return connection
 
 
 def test_a_picture_is_done_and_fetched(client):
@@ -114,3 +143,29 @@ def test_unknown_pictures(client):
 def test_there_are_no_pages_that_load_scripts_from_elsewhere(client):
     assert client("/docs").status_code == 404
     assert client("/openapi.json").status_code == 404
+
+
+def test_an_upload_that_breaks_off_is_no_error(client):
+    with client.begin_upload() as connection:
+        connection.sendall(bytes(1000))
+    assert client("/api/limits").ok  # and the fixture: nothing is logged
+
+
+def test_an_upload_that_stops_is_given_up(client, monkeypatch):
+    monkeypatch.setattr(demo_app, "_UPLOAD_SECONDS", 0.1)
+    with client.begin_upload() as connection:
+        connection.sendall(bytes(1000))
+        answer = HTTPResponse(connection)
+        answer.begin()
+        assert answer.status == 408
+        assert b"did not arrive within 0.1 s" in answer.read()
+
+
+def test_those_given_up_make_place_for_others(client):
+    client.open.clear()
+    for _ in range(6):
+        answer = client.send(png(5, 5), "a.png")
+        assert answer.status_code == 202
+        url = f"/api/pictures/{answer.json()['id']}"
+        assert client(url, "DELETE").status_code == 204
+    assert client(url).json()["state"] == "cancelled"

@@ -88,10 +88,11 @@ def test_a_failed_or_cancelled_one_does_not_keep_the_next(jobs, gate):
     running = submit(jobs, "running")
     assert gate.running.acquire(timeout=10)
     waiting = submit(jobs, "waiting")
-    running.cancelled = waiting.cancelled = True
+    jobs.cancel(running)
+    jobs.cancel(waiting)
     gate.open.release(2)
     wait_for(waiting, "cancelled")
-    assert running.state == "cancelled"
+    wait_for(running, "cancelled")
     bad = submit(jobs, "bad")
     wait_for(bad, "failed")
     assert bad.error == "It is bad."
@@ -99,3 +100,40 @@ def test_a_failed_or_cancelled_one_does_not_keep_the_next(jobs, gate):
     good = submit(jobs, "good")
     wait_for(good, "done")
     assert gate.order == ["bad", "good"]
+
+
+def test_a_cancelled_one_gives_up_its_place(jobs, gate):
+    running = submit(jobs, "running")
+    assert gate.running.acquire(timeout=10)
+    first, second = submit(jobs, "first"), submit(jobs, "second")
+    jobs.cancel(second)
+    assert (second.state, second.picture) == ("cancelled", None)
+    assert first.state == "queued"
+    third = submit(jobs, "third")
+    assert jobs.ahead_of(third) == 2
+    gate.open.release(3)
+    wait_for(third, "done")
+    assert gate.order == [job.name for job in (running, first, third)]
+
+
+def test_those_given_up_are_forgotten_as_well(jobs, gate):
+    submit(jobs, "running")
+    assert gate.running.acquire(timeout=10)
+    given_up = [submit(jobs, "waiting")]
+    for _ in range(3):
+        jobs.cancel(given_up[-1])
+        given_up.append(submit(jobs, "waiting"))
+    kept = [jobs.get(job.id) is not None for job in given_up]
+    assert kept == [False, True, True, True]
+
+
+def test_the_end_gives_up_what_runs_and_what_waits(jobs, gate):
+    running, waiting = submit(jobs, "running"), submit(jobs, "waiting")
+    assert gate.running.acquire(timeout=10)
+    closing = threading.Thread(target=jobs.close)
+    closing.start()
+    wait_for(waiting, "cancelled")
+    gate.open.release()
+    closing.join(10)
+    assert running.state == "cancelled"
+    assert gate.order == []
