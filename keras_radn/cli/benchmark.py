@@ -3,6 +3,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+from keras_radn.cli.numbers import Number, add_numbers, check_numbers
 from keras_radn.cli.tables import markdown_table
 from keras_radn.files import written_beside
 from keras_radn.inference.benchmark import Measurement, measure
@@ -21,6 +22,10 @@ _COLUMNS = {
     "overhead": ("to own convolutions", ""),
     "peak_megabytes": ("peak MB", ""),
 }
+
+_NUMBERS = (
+    Number("repetitions", int, 7, 1, 10_000, "of which the median is taken"),
+)
 
 # From 256x256 to 4K, about twice as many pixels each.
 _SCALING = (
@@ -76,13 +81,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         default=list(DTYPES),
         help="default: both",
     )
-    parser.add_argument(
-        "--repetitions",
-        type=int,
-        default=7,
-        metavar="N",
-        help="of which the median is taken (default: %(default)s)",
-    )
+    add_numbers(parser, _NUMBERS)
     parser.add_argument(
         "--convolutions",
         action="store_true",
@@ -102,6 +101,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs `keras-radn benchmark`; see `main` for the exit status."""
+    check_numbers(options, _NUMBERS)
     if options.plot is not None:
         # Here, not above: the other commands do not need the extra.
         from keras_radn.visualize.scaling import scaling

@@ -2,6 +2,7 @@ import argparse
 import contextlib
 import json
 import logging
+import math
 import signal
 import sys
 import threading
@@ -19,6 +20,7 @@ from keras_radn.cli.model_file import (
     load_model,
     load_network,
 )
+from keras_radn.cli.numbers import Number, add_numbers, check_numbers
 from keras_radn.files import written_beside
 from keras_radn.inference import Deblurrer, Report
 from keras_radn.inference.cluster import deblur_jobs_on_ray
@@ -28,6 +30,18 @@ from keras_radn.inference.manifest import Manifest
 from keras_radn.inference.planning import plan_jobs
 from keras_radn.inference.remote_planning import plan_remote_jobs
 from keras_radn.models.inference_form import DTYPES
+
+_NUMBERS = (
+    Number(
+        "max-megapixels",
+        float,
+        None,
+        0.001,
+        math.inf,
+        "refuse files that claim to be larger (default: "
+        f"{2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f})",
+    ),
+)
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -49,7 +63,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--output",
         required=True,
         metavar="OUT",
-        help="a folder, or for one input a file with the suffix of a format",
+        help="a folder, or for one input a file with the suffix of a format; "
+        "a new folder with a dot in its name has to end in a slash",
     )
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument(
@@ -101,13 +116,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="over which tiles are cross-faded (default: 96, at most a third "
         "of a tile)",
     )
-    parser.add_argument(
-        "--max-megapixels",
-        type=float,
-        metavar="N",
-        help="refuse files that claim to be larger (default: "
-        f"{2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f})",
-    )
+    add_numbers(parser, _NUMBERS)
     parser.add_argument(
         "--dry-run",
         action="store_true",
@@ -144,6 +153,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs `keras-radn deblur`; see `main` for the exit status."""
+    check_numbers(options, _NUMBERS)
     if options.json is not None and not options.json.absolute().parent.is_dir():
         raise FileNotFoundError(f"{options.json}: there is no such folder.")
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)

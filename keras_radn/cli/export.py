@@ -2,6 +2,7 @@ import argparse
 from pathlib import Path
 
 from keras_radn.cli.model_file import add_model_arguments, load_model
+from keras_radn.cli.numbers import Number, add_numbers, check_numbers
 
 # Which format an option belongs to, by its name and default.
 _OPTIONS = {
@@ -9,6 +10,17 @@ _OPTIONS = {
     "litert": {"precision": None, "size": None, "calibration": None},
     "onnx": {"deform_conv": False},
 }
+
+_NUMBERS = (
+    Number(
+        "max-megapixels",
+        float,
+        None,
+        0,
+        10_000,
+        "larger images are refused by the server (default: 6)",
+    ),
+)
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -45,12 +57,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         metavar="N",
         help="number of the version (default: the next one)",
     )
-    group.add_argument(
-        "--max-megapixels",
-        type=float,
-        metavar="N",
-        help="larger images are refused by the server (default: 6)",
-    )
+    add_numbers(group, _NUMBERS)
     group.add_argument(
         "--no-warmup",
         dest="warmup",
@@ -99,6 +106,7 @@ def run(options: argparse.Namespace) -> int:
                     f"--{flag.replace('_', '-')} goes with --format {format_} "
                     f"only. Received: --format {options.format}"
                 )
+    check_numbers(options, _NUMBERS)
     arguments = {
         name: getattr(options, name)
         for name, default in _OPTIONS[options.format].items()

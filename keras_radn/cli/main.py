@@ -18,8 +18,10 @@ from keras_radn.cli import (
     train,
     visualize,
 )
+from keras_radn.cli.messages import unfailing_output
 
 
+@unfailing_output()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line.
 

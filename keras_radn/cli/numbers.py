@@ -6,11 +6,14 @@ from typing import NamedTuple
 
 
 class Number(NamedTuple):
-    """An option `--name N`, with its type, default, bounds and help."""
+    """An option `--name N`, with its type, default, bounds and help.
+
+    With the default `None`, which has no bounds, the help says what it means.
+    """
 
     name: str
     kind: type
-    default: float
+    default: float | None
     least: float
     most: float
     text: str
@@ -26,7 +29,8 @@ def add_numbers(
             type=number.kind,
             default=number.default,
             metavar="N",
-            help=f"{number.text} (default: %(default)s)",
+            help=number.text
+            + (" (default: %(default)s)" if number.default is not None else ""),
         )
 
 
@@ -36,7 +40,7 @@ def check_numbers(
     """Raises a ValueError that names the first number out of its bounds."""
     for number in numbers:
         value = getattr(options, number.name.replace("-", "_"))
-        if not number.least <= value <= number.most:
+        if value is not None and not number.least <= value <= number.most:
             raise ValueError(
                 f"--{number.name} has to be from {number.least} to "
                 f"{number.most}. Received: {value}."

@@ -11,12 +11,24 @@ from rich.progress import track
 
 from keras_radn.cli.messages import say
 from keras_radn.cli.model_file import add_model_arguments, load_model
+from keras_radn.cli.numbers import Number, add_numbers, check_numbers
 from keras_radn.cli.tables import markdown_table, write_csv
 from keras_radn.files import written_beside
 from keras_radn.inference.planning import Job, plan_jobs
 from keras_radn.inference.reading import read_picture
 
 _DPI = 150
+
+_NUMBERS = (
+    Number(
+        "max-megapixels",
+        float,
+        None,
+        0.001,
+        10_000,
+        "refuse larger photographs (default: 2, or what the memory allows)",
+    ),
+)
 
 # On the picture of a table; all are in the table.
 _MOST_THUMBNAILS = 12
@@ -81,13 +93,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "0,2,4,8,16,32, and correlate them with the offset magnitudes: "
         "blur_strength.csv and .png (needs keras-radn[train], too)",
     )
-    parser.add_argument(
-        "--max-megapixels",
-        type=float,
-        metavar="N",
-        help="refuse larger photographs (default: 2, or what the memory "
-        "allows)",
-    )
+    add_numbers(parser, _NUMBERS)
     parser.set_defaults(run=run)
 
 
@@ -96,6 +102,7 @@ def run(options: argparse.Namespace) -> int:
     # Here, not above: the other commands do not need the extra.
     from keras_radn import visualize
 
+    check_numbers(options, _NUMBERS)
     try:
         options.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:

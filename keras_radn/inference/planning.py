@@ -73,7 +73,8 @@ def plan_jobs(
 
     Args:
         inputs: files, folders and patterns.
-        output: a folder, or for one input file a file with an image suffix.
+        output: a folder, or for one input file a file with an image suffix. A
+            folder with a dot in its name has to exist or to end in a slash.
         compare: whether pictures of before and after are written, too, as
             `NAME.compare.jpg`.
         suffixes: lower-case, of the files that are taken from folders.
@@ -86,17 +87,21 @@ def plan_jobs(
         ValueError: if the output is one file for several inputs, or two
             inputs or outputs would be the same file.
     """
-    inputs, output = [os.fspath(path) for path in inputs], Path(output)
+    inputs = [os.fspath(path) for path in inputs]
+    # `Path` drops the slash.
+    ends_in_slash = os.fspath(output).endswith((os.sep, os.altsep or os.sep))
+    output = Path(output)
+    is_folder = ends_in_slash or output.is_dir()
     found = {}
     for text in inputs:
         for item in _find(text, len(inputs) > 1, output, suffixes):
             found.setdefault(item.path, item)
     found = list(found.values())
     single = len(inputs) == 1 and not _is_many(inputs[0])
-    if single and output.suffix and not output.is_dir():
+    if single and output.suffix and not is_folder:
         jobs = [Job(found[0].path, output, problem=found[0].problem)]
     else:
-        if output.suffix.lower() in suffixes and not output.is_dir():
+        if output.suffix.lower() in suffixes and not is_folder:
             raise ValueError(
                 f"{output}: is one file for several inputs or a folder; give a "
                 "folder."

@@ -34,7 +34,7 @@ def deblur_video(
     *,
     ensemble: bool = False,
     tile: int | str | None = "auto",
-    overlap: int = 96,
+    overlap: int | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> list[str]:
@@ -162,7 +162,8 @@ def check_output(target: str | os.PathLike) -> None:
     """Raises a ValueError if such videos are not written."""
     if Path(target).suffix.lower() not in OUTPUT_SUFFIXES:
         raise ValueError(
-            f"{target}: videos are written as {', '.join(OUTPUT_SUFFIXES)}."
+            f"{target}: videos are written as {', '.join(OUTPUT_SUFFIXES)}; a "
+            "new folder has to end in a slash."
         )
 
 

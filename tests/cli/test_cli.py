@@ -1,6 +1,8 @@
 import csv
 import dataclasses
+import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -209,6 +211,50 @@ def test_damaged_model_file(picture, tmp_path, capsys):
     )
     assert (status, len(err)) == (1, 1)
     assert "damaged.keras" in err[0]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["deblur", "a.png", "-o", "b", "--max-megapixels", "nan"],
+        ["deblur", "a.png", "-o", "b", "--max-megapixels", "-1"],
+        ["benchmark", "--repetitions", "0"],
+    ],
+)
+def test_numbers_out_of_their_bounds(arguments, capsys):
+    status, out, err = run(capsys, *arguments)
+    assert (status, out, len(err)) == (1, [], 1)
+    assert f"{arguments[-2]} has to be from " in err[0]
+    assert f"Received: {arguments[-1]}" in err[0]
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_reader_that_is_gone_ends_no_batch(
+    stream, picture, identity, tmp_path, monkeypatch
+):
+    shutil.copy(picture, picture.with_name("second.png"))
+    names = "photo.png", "missing.png", "second.png"
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w", buffering=1) as closed:
+        monkeypatch.setattr(sys, stream, closed)
+        inputs = [str(tmp_path / name) for name in names]
+        status = main(["deblur", *inputs, "-o", str(tmp_path / "out")])
+    assert status == 1
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {"photo.png", "second.png"}
+
+
+def test_a_name_that_the_terminal_cannot_show(
+    picture, identity, tmp_path, monkeypatch
+):
+    picture.rename(tmp_path / "日本.png")
+    terminal = io.TextIOWrapper(io.BytesIO(), "latin-1")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    output = tmp_path / "out"
+    assert main(["deblur", str(tmp_path / "日本.png"), "-o", str(output)]) == 0
+    line = terminal.buffer.getvalue().decode("latin-1")
+    assert line == f"{output}/\\u65e5\\u672c.png\n"
 
 
 def test_info(capsys):

@@ -113,6 +113,13 @@ def test_onnx(export, tmp_path):
             ["saved_model", "-o", "{tmp}/a", "--max-megapixels", "0"],
             "must be at least 1 ",
         ),
+        *(
+            (
+                ["saved_model", "-o", "{tmp}/a", "--max-megapixels", number],
+                f"megapixels has to be from 0 to 10000. Received: {number}",
+            )
+            for number in ("-1", "nan", "inf")
+        ),
         (["saved_model", "-o", "{tmp}/old.onnx"], "old.onnx"),
     ],
 )

@@ -145,6 +145,17 @@ def test_bad_values(photos, model_file, tmp_path, capsys, option, value, word):
     assert files_in(output) == set()
 
 
+@pytest.mark.parametrize("number", ["-1", "0", "nan", "inf"])
+def test_no_number_of_megapixels(photos, tmp_path, capsys, number):
+    output = tmp_path / "looks"
+    status, out, err = run(
+        capsys, photos, "-o", output, "--max-megapixels", number
+    )
+    assert (status, out, len(err)) == (1, [], 1)
+    assert "--max-megapixels has to be from 0.001 to" in err[0]
+    assert not output.exists()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -110,6 +110,14 @@ def test_one_file(tree):
     assert job.target == tree / "out.png" / "a.jpg"
 
 
+@pytest.mark.parametrize("inputs", [["in/a.jpg"], ["in/a.jpg", "in/b.PNG"]])
+@pytest.mark.parametrize("name", ["out.v2", "out.png"])
+def test_a_folder_by_its_slash(inputs, name, tree):
+    jobs = plan_jobs([tree / path for path in inputs], f"{tree}/{name}/")
+    names = {path: path.removeprefix("in/") for path in inputs}
+    assert pairs(jobs, tree, name) == names
+
+
 @pytest.mark.parametrize(
     ("inputs", "output", "message"),
     [

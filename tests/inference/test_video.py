@@ -160,6 +160,13 @@ def test_what_is_not_changed_stays(clip, tmp_path, lossless):
     assert {p.name for p in tmp_path.iterdir()} == {"clip.mp4", "out.mp4"}
 
 
+def test_small_tiles_have_a_smaller_overlap(clip, tmp_path):
+    """If none is given, as those of pictures."""
+    target = tmp_path / "out.mp4"
+    assert deblur_video(clip, target, identity, tile=32) == []
+    assert len(read_frames(target)) == 5
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
 def test_times_of_a_variable_frame_rate(tmp_path, photo, suffix):
     """Late start included; in Matroska and WebM to the millisecond."""
@@ -594,6 +601,8 @@ def test_bad_targets(clip, tmp_path):
         deblur_video(clip, clip, identity)
     with pytest.raises(ValueError, match=r"\.mp4, \.m4v, \.mov"):
         deblur_video(clip, tmp_path / "a.avi", identity)
+    with pytest.raises(ValueError, match=r"\.v2: .* end in a slash"):
+        deblur_video(clip, tmp_path / "a.v2", identity)
     with pytest.raises(OSError, match="cannot be written"):
         deblur_video(clip, tmp_path / "none" / "a.mp4", identity)
     assert clip.read_bytes() == before
