@@ -200,5 +200,5 @@ def test_photograph_smaller_than_the_patch(stills_folder, rng):
     [{"path_scale": -1}, {"noise": "x"}, {"jpeg": 1.5}, {"zoom": math.nan}],
 )
 def test_impossible_strength(wrong):
-    with pytest.raises(ValueError, match=rf"`{[*wrong][0]}`.*Received"):
+    with pytest.raises(ValueError, match=rf"`{next(iter(wrong))}`.*Received"):
         BlurStrength(**wrong)

@@ -168,15 +168,16 @@ def test_a_run_goes_on_with_other_settings(config, tmp_path):
     validated = np.isfinite(rows["val_psnr"])
     np.testing.assert_array_equal(validated, [False, True, True, True, False])
     assert (tmp_path / "best.keras").read_bytes() == best
-    for change in (
-        {"preset": "radn3"},
-        {"dtype": "mixed_bfloat16"},
-        {"optimizer": "muon"},
-        {"ema_momentum": 0.0},
-        {"model": {**TINY_RADN, "growth_rate": 8}},
-    ):
-        with pytest.raises(ValueError, match=rf"{[*change][0]}.*other folder"):
-            train(dataclasses.replace(config, **change), tmp_path)
+    for name, value in {
+        "preset": "radn3",
+        "dtype": "mixed_bfloat16",
+        "optimizer": "muon",
+        "ema_momentum": 0.0,
+        "model": {**TINY_RADN, "growth_rate": 8},
+    }.items():
+        other = dataclasses.replace(config, **{name: value})
+        with pytest.raises(ValueError, match=rf"{name}=.*another folder"):
+            train(other, tmp_path)
 
 
 @pytest.mark.slow
