@@ -16,7 +16,11 @@ from keras_radn.inference.pictures import Metadata, Picture
 from keras_radn.inference.planning import Job, is_video, plan_jobs
 from keras_radn.inference.reading import read_pages
 from keras_radn.inference.video import check_output, process_video
-from keras_radn.inference.writing import output_format, save_pages
+from keras_radn.inference.writing import (
+    check_alpha,
+    output_format,
+    save_pages,
+)
 
 # Pixels between before and after, and the longest side that JPEG holds.
 _GAP = 8
@@ -76,7 +80,8 @@ def deblur_files(
         quality: of lossy formats; see `save_pages`.
         compare: whether pictures of before and after are written, too.
         force: whether existing files are replaced.
-        skip_existing: whether files whose target is there are left out.
+        skip_existing: whether files whose target is there are left out; a
+            picture of before and after without its target is replaced.
 
     Yields:
         Per file a report, when it is done. The next one is begun when it is
@@ -130,7 +135,9 @@ def run_job(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            _deblur_job(job, deblurrer, quality, force, progress, report)
+            _deblur_job(
+                job, deblurrer, quality, force, skip_existing, progress, report
+            )
             report.status = "done"
         # A batch goes on whatever a damaged file makes a decoder raise.
         except Exception as error:
@@ -167,10 +174,12 @@ def check_job(
                 f"{job.target}: cannot be written: {parent} is no folder that "
                 "can be written to."
             )
+        # A picture of before and after alone is what killed work has left.
+        replaced = {job.target: force, job.compare: force or skip_existing}
         for target in filter(None, (job.target, job.compare)):
             check = check_output if is_video(job) else output_format
             check(target)
-            if not force and os.path.lexists(target):
+            if not replaced[target] and os.path.lexists(target):
                 raise FileExistsError(
                     f"{target}: exists already; choose another output or use "
                     "--force."
@@ -191,7 +200,9 @@ def _sentence(job, error):
     return text if text.startswith(names) else f"{job.source}: {text}"
 
 
-def _deblur_job(job, deblurrer, quality, force, progress, report):
+def _deblur_job(
+    job, deblurrer, quality, force, skip_existing, progress, report
+):
     if is_video(job):
         _make_folder(job)
         video = process_video(
@@ -202,7 +213,9 @@ def _deblur_job(job, deblurrer, quality, force, progress, report):
         return
     pages = read_pages(job.source)
     first, second = next(pages), next(pages, None)
-    if second is not None and output_format(job.target) != "TIFF":
+    format_ = output_format(job.target)
+    check_alpha(first, format_)
+    if second is not None and format_ != "TIFF":
         raise ValueError(
             f"{job.source}: has several pages, which only .tif files hold; "
             "choose such an output."
@@ -218,11 +231,18 @@ def _deblur_job(job, deblurrer, quality, force, progress, report):
             if job.compare is not None and report.pages == 0:
                 # Before the target, which says that all is done.
                 both = before_and_after(page, sharp)
-                save_pages([both], job.compare, force=force)
+                save_pages([both], job.compare, force=force or skip_existing)
+                written.append(job.compare)
             report.pages += 1
             yield sharp
 
-    report.notes += save_pages(deblurred(), job.target, quality, force)
+    written = []
+    try:
+        report.notes += save_pages(deblurred(), job.target, quality, force)
+    except BaseException:  # Ctrl-C, too
+        for path in written:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _make_folder(job):

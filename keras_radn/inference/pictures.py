@@ -1,6 +1,8 @@
 """A picture: the pixels that a network changes and all that stays with them."""
 
 import io
+import re
+import struct
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,6 +13,9 @@ class PictureError(Exception):
     """The reason why a picture cannot be read: a sentence without its name."""
 
 
+_ORIENTATION = 0x0112
+_XMP_ORIENTATION = re.compile(rb'(tiff:Orientation(?:="|>))([0-9])')
+_EXIF_PREFIX = b"Exif\0\0"
 _DEEP_GRAY = {"uint16": "I;16", "float32": "F"}
 
 
@@ -27,6 +32,8 @@ class Metadata:
         text: keywords and texts of a PNG file.
         comment: comment of a JPEG file.
         iptc: the segment APP13 of a JPEG file, with captions and keywords.
+        png_colors: contents of the chunks cHRM, cICP, gAMA and sRGB of a PNG
+            file, by name.
     """
 
     exif: bytes | None = None
@@ -36,6 +43,7 @@ class Metadata:
     text: dict[str, str] = field(default_factory=dict)
     comment: bytes | None = None
     iptc: bytes | None = None
+    png_colors: dict[bytes, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -215,3 +223,62 @@ def _cmyk_profile(image):
         return None
     is_cmyk = profile.profile.xcolor_space.strip() == "CMYK"
     return profile if is_cmyk else None
+
+
+def oriented(picture: Picture, orientation: int) -> Picture:
+    """A picture turned and mirrored as its EXIF orientation says.
+
+    Args:
+        picture: as it is stored; its metadata stay.
+        orientation: 1 to 8; others, which damaged files have, change nothing.
+    """
+    turn = {
+        2: np.fliplr,
+        3: lambda a: np.rot90(a, 2),
+        4: np.flipud,
+        5: lambda a: np.swapaxes(a, 0, 1),
+        6: lambda a: np.rot90(a, -1),
+        7: lambda a: np.rot90(np.swapaxes(a, 0, 1), 2),
+        8: np.rot90,
+    }.get(orientation)
+    if turn is None:
+        return picture
+    alpha = picture.alpha
+    return replace(
+        picture,
+        pixels=turn(picture.pixels),
+        alpha=None if alpha is None else turn(alpha),
+    )
+
+
+def upright_exif(exif: bytes) -> bytes:
+    """EXIF bytes with orientation 1 and without the thumbnail.
+
+    Nothing else moves, as makers' notes may point to places in them.
+
+    Args:
+        exif: with or without the prefix `Exif\\0\\0`; the result has it.
+
+    Raises:
+        struct.error: if they are damaged.
+    """
+    data = bytearray(exif.removeprefix(_EXIF_PREFIX))
+    order = "<" if data[:2] == b"II" else ">"
+    (ifd,) = struct.unpack_from(f"{order}L", data, 4)
+    (count,) = struct.unpack_from(f"{order}H", data, ifd)
+    for entry in range(ifd + 2, ifd + 2 + 12 * count, 12):
+        if struct.unpack_from(f"{order}H", data, entry)[0] == _ORIENTATION:
+            struct.pack_into(f"{order}HLH", data, entry + 2, 3, 1, 1)
+    struct.pack_into(f"{order}L", data, ifd + 2 + 12 * count, 0)
+    return _EXIF_PREFIX + bytes(data)
+
+
+def upright_xmp(xmp: bytes) -> bytes:
+    """XMP with orientation 1 if it has one."""
+    return _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
+
+
+def xmp_orientation(xmp: bytes) -> int:
+    """The orientation that XMP gives; 1 if it gives none."""
+    match = _XMP_ORIENTATION.search(xmp)
+    return int(match[2]) if match else 1

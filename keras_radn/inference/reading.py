@@ -8,16 +8,19 @@ import contextlib
 import functools
 import io
 import os
-import re
 import stat
-import struct
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, JpegImagePlugin, UnidentifiedImageError
+from PIL import (
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    UnidentifiedImageError,
+)
 
 from keras_radn.inference.pictures import (
     Encoding,
@@ -25,7 +28,10 @@ from keras_radn.inference.pictures import (
     Picture,
     PictureError,
     from_pil,
+    oriented,
     picture_of,
+    upright_exif,
+    upright_xmp,
 )
 
 # Not all that Pillow knows: one of its formats starts Ghostscript.
@@ -38,6 +44,7 @@ _ORIENTATION = 0x0112
 _EXIF_PREFIX = b"Exif\0\0"
 # Little and big endian, and BigTIFF.
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_PNG_COLORS = (b"cHRM", b"cICP", b"gAMA", b"sRGB")
 
 
 def read_picture(source: str | os.PathLike | bytes) -> Picture:
@@ -52,8 +59,8 @@ def read_picture(source: str | os.PathLike | bytes) -> Picture:
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no regular file, no image, damaged, an animation,
-            or has several pages; or more pixels than Pillow allows, twice
-            `PIL.Image.MAX_IMAGE_PIXELS`.
+            a raw file, or has several pages; or more pixels than Pillow
+            allows, twice `PIL.Image.MAX_IMAGE_PIXELS`.
         ImportError: if it is HEIC and pillow-heif is not installed.
     """
     pages = read_pages(source)
@@ -212,7 +219,7 @@ def _only_picture(file, notes):
             f"is an animation of {frames} frames; deblur it as a video, or its "
             "frames one by one."
         )
-    encoding = _encoding(image, file)
+    encoding, bits = _encoding(image, file), _bits(image, file)
     if image.format == "PNG" and ";16" in str(image.tile[0].args):
         import imagecodecs
 
@@ -220,16 +227,51 @@ def _only_picture(file, notes):
         picture = picture_of(imagecodecs.png_decode(file.read()))
         icc_profile = image.info.get("icc_profile")
         image.load()  # the chunks behind the pixels
+    elif image.format == "PPM" and image.mode == "I":
+        # Whatever the largest value is in the file, Pillow makes it 65535.
+        picture = picture_of(np.asarray(image).astype(np.uint16))
+        icc_profile = None
     else:
         image.load()
         picture = from_pil(image)
         icc_profile = picture.metadata.icc_profile
-    bits = image.info.get("bit_depth", 8)
-    if bits > 8:
+    if bits > 8 and picture.pixels.dtype == np.uint8:
         notes.append(f"of {bits} bits per channel 8 were read")
     metadata, orientation = _metadata(image, icc_profile, notes)
+    if image.format == "PNG":
+        metadata = replace(metadata, png_colors=_png_colors(file))
     picture = replace(picture, metadata=metadata, encoding=encoding)
-    yield _oriented(picture, orientation)
+    yield oriented(picture, orientation)
+
+
+def _bits(image, file):
+    """Of a channel in the file, of which Pillow may read 8."""
+    if image.format == "PPM" and image.mode == "RGB":
+        arguments = image.tile[0].args  # with the largest value unless 255
+        return arguments[-1].bit_length() if len(arguments) == 2 else 8
+    if image.format not in ("JPEG2000", "AVIF"):
+        return image.info.get("bit_depth", 8)  # of HEIC
+    file.seek(0)
+    data = file.read()
+    if image.format == "JPEG2000":
+        # The markers SOC and SIZ, and in the latter that of the first channel.
+        return (data[data.find(b"\xff\x4f\xff\x51") + 42] & 0x7F) + 1
+    flags = data[data.find(b"av1C") + 6]  # high_bitdepth, twelve_bit
+    return (12 if flags & 0x20 else 10) if flags & 0x40 else 8
+
+
+def _png_colors(file):
+    """The chunks of a PNG file on its colors; Pillow knows not all of them."""
+    colors = {}
+    file.seek(8)
+    stream = PngImagePlugin.ChunkStream(file)
+    name, start, length = stream.read()
+    while name not in (b"IDAT", b"IEND"):
+        if name in _PNG_COLORS:
+            colors.setdefault(name, file.read(length))
+        file.seek(start + length + 4)  # and the checksum
+        name, start, length = stream.read()
+    return colors
 
 
 def _tiff_pages(file, notes):
@@ -240,16 +282,18 @@ def _tiff_pages(file, notes):
     image = None
     with tifffile.TiffFile(file) as tiff:
         every = list(tiff_reading.distinct_pages(tiff))
-        pages = [page for page in every if not page.is_reduced] or every
+        pages = [page for page in every if not page.is_reduced]
+        if not pages and any(map(tiff_reading.is_of_raw_file, every)):
+            raise PictureError(
+                "is a raw file of which only a preview can be read; develop it "
+                "into a TIFF file first."
+            )
+        pages = pages or every
         if len(pages) < len(every):
             notes.append("previews in it are left out")
         for page in pages:
             _check_size(page.imagewidth, page.imagelength)
-            try:
-                metadata, orientation = tiff_reading.read_tags(page, file)
-            except Exception as error:  # as for other files
-                notes.append(f"its EXIF data are damaged ({error})")
-                metadata, orientation = Metadata(), 1
+            metadata, orientation = tiff_reading.read_tags(page, file)
             if tiff_reading.is_deep(page):
                 picture = tiff_reading.read_deep(page)
             else:
@@ -268,7 +312,7 @@ def _tiff_pages(file, notes):
                 metadata=metadata,
                 encoding=Encoding("TIFF", compression=page.compression.name),
             )
-            yield _oriented(picture, orientation)
+            yield oriented(picture, orientation)
 
 
 def _metadata(image, icc_profile, notes):
@@ -282,7 +326,7 @@ def _metadata(image, icc_profile, notes):
         if exif is None and tags:
             exif = tags.tobytes()
         if exif and orientation != 1:
-            exif = _upright(exif)
+            exif = upright_exif(exif)
     except Exception as error:  # as many kinds as there are damaged files
         notes.append(f"its EXIF data are damaged ({error})")
         if orientation != 1:
@@ -290,7 +334,7 @@ def _metadata(image, icc_profile, notes):
     xmp = image.info.get("xmp")
     xmp = xmp.encode() if isinstance(xmp, str) else xmp
     if xmp and orientation != 1:
-        xmp = re.sub(rb'(tiff:Orientation(?:="|>))[0-9]', rb"\g<1>1", xmp)
+        xmp = upright_xmp(xmp)
     applist = getattr(image, "applist", ())
     metadata = Metadata(
         exif=exif,
@@ -302,42 +346,6 @@ def _metadata(image, icc_profile, notes):
         iptc=next((data for name, data in applist if name == "APP13"), None),
     )
     return metadata, orientation
-
-
-def _upright(exif):
-    """EXIF bytes with orientation 1 and without the thumbnail.
-
-    Nothing else moves, as makers' notes may point to places in them.
-    """
-    data = bytearray(exif.removeprefix(_EXIF_PREFIX))
-    order = "<" if data[:2] == b"II" else ">"
-    (ifd,) = struct.unpack_from(f"{order}L", data, 4)
-    (count,) = struct.unpack_from(f"{order}H", data, ifd)
-    for entry in range(ifd + 2, ifd + 2 + 12 * count, 12):
-        if struct.unpack_from(f"{order}H", data, entry)[0] == _ORIENTATION:
-            struct.pack_into(f"{order}HLH", data, entry + 2, 3, 1, 1)
-    struct.pack_into(f"{order}L", data, ifd + 2 + 12 * count, 0)
-    return _EXIF_PREFIX + bytes(data)
-
-
-def _oriented(picture, orientation):
-    turn = {
-        2: np.fliplr,
-        3: lambda a: np.rot90(a, 2),
-        4: np.flipud,
-        5: lambda a: np.swapaxes(a, 0, 1),
-        6: lambda a: np.rot90(a, -1),
-        7: lambda a: np.rot90(np.swapaxes(a, 0, 1), 2),
-        8: np.rot90,
-    }.get(orientation)
-    if turn is None:
-        return picture
-    alpha = picture.alpha
-    return replace(
-        picture,
-        pixels=turn(picture.pixels),
-        alpha=None if alpha is None else turn(alpha),
-    )
 
 
 def _encoding(image, file):

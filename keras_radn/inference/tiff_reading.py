@@ -13,9 +13,11 @@ from keras_radn.inference.pictures import (
     Picture,
     PictureError,
     picture_of,
+    upright_xmp,
+    xmp_orientation,
 )
 
-_XMP, _ICC = 700, 34675
+_XMP, _ICC, _DNG_VERSION = 700, 34675, 50706
 
 # Tags that say how a file is laid out, and those of the color profile, XMP
 # and Photoshop, which are not EXIF.
@@ -45,6 +47,14 @@ def distinct_pages(tiff: tifffile.TiffFile) -> Iterator[tifffile.TiffPage]:
     tiff.filehandle.seek(tiff.pages.next_page_offset)
     if any(tiff.filehandle.read(tiff.tiff.offsetsize)):
         raise PictureError(f"is damaged behind page {len(seen)}.")
+
+
+def is_of_raw_file(page: tifffile.TiffPage) -> bool:
+    """Whether a preview comes from a camera's raw file, as of DNG or NEF.
+
+    The picture itself is then in a directory below that of the page.
+    """
+    return bool(page.subifds) or _DNG_VERSION in page.tags
 
 
 def is_deep(page: tifffile.TiffPage) -> bool:
@@ -105,10 +115,40 @@ def _unassociated(picture):
 def read_tags(page: tifffile.TiffPage, file: BinaryIO) -> tuple[Metadata, int]:
     """The metadata of a page, and its orientation.
 
+    What is damaged is left out, with a warning. The orientation is that of
+    the tag, or else of the XMP, as Pillow has it; both are taken out.
+
     Args:
         page: a page.
         file: the file that it is in.
     """
+    exif = dpi = None
+    try:
+        exif = _exif(page, file)
+        if page.resolutionunit in (2, 3):  # inch, centimetre
+            dpi = page.get_resolution(tifffile.RESUNIT.INCH)
+    except Exception as error:  # as many kinds as there are damaged files
+        text = f"its EXIF data are damaged ({error})"
+        warnings.warn(text, stacklevel=2)
+    xmp = _bytes(page, _XMP)
+    orientation = page.tags.valueof(_ORIENTATION)
+    if xmp:
+        if orientation is None:
+            orientation = xmp_orientation(xmp)
+        xmp = upright_xmp(xmp)
+    metadata = Metadata(
+        exif=exif, icc_profile=_bytes(page, _ICC), xmp=xmp, dpi=dpi
+    )
+    return metadata, orientation or 1
+
+
+def _exif(page, file):
+    if page.parent.is_bigtiff and page.parent.byteorder == ">":
+        # Pillow takes such a file for one that is not BigTIFF.
+        if any(_is_exif(tag.code) for tag in page.tags):
+            text = "EXIF data of a big-endian BigTIFF file are left out"
+            warnings.warn(text, stacklevel=2)
+        return None
     tags = Image.Exif()
     tags.endian = page.parent.byteorder
     tags.bigtiff = page.parent.is_bigtiff
@@ -122,21 +162,17 @@ def read_tags(page: tifffile.TiffPage, file: BinaryIO) -> tuple[Metadata, int]:
             exif[tag].pop(_INTEROPERABILITY, None)
         elif tag == _GPS:
             exif[tag] = dict(tags.get_ifd(tag))
-        elif tag not in _LAYOUT_TAGS and tag != _ORIENTATION:
+        elif _is_exif(tag):
             exif[tag] = value
-    dpi = None
-    if page.resolutionunit in (2, 3):  # inch, centimetre
-        dpi = page.get_resolution(tifffile.RESUNIT.INCH)
-    metadata = Metadata(
-        exif=exif.tobytes() if len(exif) else None,
-        icc_profile=_bytes(page, _ICC),
-        xmp=_bytes(page, _XMP),
-        dpi=dpi,
-    )
-    orientation = tags.get(_ORIENTATION, 1)
-    return metadata, orientation
+    return exif.tobytes() if len(exif) else None
+
+
+def _is_exif(tag):
+    return tag not in _LAYOUT_TAGS and tag != _ORIENTATION
 
 
 def _bytes(page, tag):
     value = page.tags.valueof(tag)
-    return bytes(value) if value else None
+    value = value.encode() if isinstance(value, str) else value
+    # A number is none: of it, `bytes` would make as many zeros.
+    return value if isinstance(value, bytes) and value else None

@@ -38,6 +38,14 @@ _FORMATS = {s: format_ for format_, list_ in _SUFFIXES.items() for s in list_}
 _WITHOUT_ALPHA = ("JPEG", "PPM")
 _WITHOUT_METADATA = ("BMP", "JPEG2000", "PPM")
 
+# Chunks of PNG files that say what is taken for granted without them.
+_SRGB_CHUNKS = {
+    b"gAMA": struct.pack(">L", 45455),
+    b"cHRM": struct.pack(
+        ">8L", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000
+    ),
+}
+
 # A segment of a JPEG file has a length of 16 bits.
 _LONGEST_SEGMENT = 65533
 
@@ -54,7 +62,8 @@ def output_format(path: str | os.PathLike) -> str:
     if format_ is None:
         raise ValueError(
             f"{path}: the suffix {suffix!r} is no image format that can be "
-            "written; use .png, .jpg, .webp or .tif."
+            "written; use .png, .jpg, .webp or .tif. A new folder has to end "
+            "in a slash."
         )
     if format_ == "HEIF":
         register_heif()
@@ -91,6 +100,7 @@ def save_pages(
     format_ = output_format(path)
     notes = []
     if format_ == "TIFF":
+        pages = _with_notes(pages, notes)
         write = functools.partial(write_tiff_pages, pages=pages)
     else:
         (picture,) = pages
@@ -119,13 +129,52 @@ def save_pages(
     return list(dict.fromkeys(notes))
 
 
-def _encoded(picture, format_, quality, notes):
-    """The bytes of a file."""
-    metadata = picture.metadata
+def check_alpha(picture: Picture, format_: str) -> None:
+    """Whether a format can hold a picture, before any work is done for it.
+
+    Args:
+        picture: a picture; what counts is whether it has alpha.
+        format_: of `output_format`.
+
+    Raises:
+        ValueError: if the picture has alpha and the format has none.
+    """
     if picture.alpha is not None and format_ in _WITHOUT_ALPHA:
         raise ValueError(
             f"{format_} has no alpha channel; write a .png instead."
         )
+
+
+def _with_notes(pages, notes):
+    for page in pages:
+        _note_colors(page.metadata, "TIFF", notes)
+        yield page
+
+
+def _note_colors(metadata, format_, notes):
+    """Says which chunks of a PNG file are lost that other programs heed."""
+    chunks = metadata.png_colors
+    # Before the chunks gAMA and cHRM counts the profile, or that it is sRGB.
+    if b"cICP" not in chunks and (metadata.icc_profile or b"sRGB" in chunks):
+        return
+    lost = [
+        name.decode()
+        for name, data in chunks.items()
+        if name != b"sRGB" and data != _SRGB_CHUNKS.get(name)
+    ]
+    if lost:
+        notes.append(
+            f"{format_} holds no {', '.join(lost)} of PNG; the colors may be "
+            "shown otherwise"
+        )
+
+
+def _encoded(picture, format_, quality, notes):
+    """The bytes of a file."""
+    metadata = picture.metadata
+    check_alpha(picture, format_)
+    if format_ != "PNG":
+        _note_colors(metadata, format_, notes)
     if format_ == "PNG" and picture.pixels.dtype != np.uint8:
         return _deep_png(_with_depth(picture, np.uint16, notes, "PNG"))
     picture = _with_depth(picture, np.uint8, notes, format_)
@@ -142,7 +191,7 @@ def _encoded(picture, format_, quality, notes):
             names = ", ".join(lost).replace("_profile", " profile")
             notes.append(f"{format_} holds no {names}")
     elif format_ == "PNG":
-        options["pnginfo"] = _png_texts(metadata)
+        options["pnginfo"] = _png_info(metadata)
         options.pop("xmp", None)
     elif format_ == "JPEG":
         options |= _jpeg_options(picture, quality)
@@ -211,8 +260,12 @@ def _drop_long_segments(options, notes):
             notes.append(f"JPEG holds no {key} of more than 64 kB")
 
 
-def _png_texts(metadata):
+def _png_info(metadata):
+    """Chunks of colors and texts."""
     info = PngImagePlugin.PngInfo()
+    for name, data in metadata.png_colors.items():
+        if name != b"sRGB" or not metadata.icc_profile:  # one of them
+            info.add(name, data)
     for key, text in metadata.text.items():
         if key == "XML:com.adobe.xmp" or key.startswith("Raw profile type"):
             continue  # written as XMP and EXIF
@@ -245,7 +298,7 @@ def _deep_png(picture):
     if metadata.exif:
         exif = metadata.exif.removeprefix(b"Exif\0\0")
         PngImagePlugin.putchunk(chunks, b"eXIf", exif)
-    for chunk in _png_texts(metadata).chunks:
+    for chunk in _png_info(metadata).chunks:
         PngImagePlugin.putchunk(chunks, *chunk[:2])
     header = len(b"\x89PNG\r\n\x1a\n") + 25
     return data[:header] + chunks.getvalue() + data[header:]

@@ -34,3 +34,33 @@ def test_limit_of_a_control_group(limit, usage, folder, cache, tmp_path):
     assert available_bytes(tmp_path) == 0
     (folder / limit).write_text("max\n")
     assert available_bytes(tmp_path) > 2**20
+
+
+@pytest.mark.parametrize(
+    ("membership", "folder", "limit", "usage"),
+    [
+        ("0::/a.slice/b", "", "memory.max", "memory.current"),
+        (
+            "3:cpu:/other\n2:hugetlb,memory:/a.slice/b\n0::/",
+            "memory",
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+        ),
+    ],
+)
+@pytest.mark.parametrize("tighter", ["a.slice", "a.slice/b"])
+def test_limit_of_the_own_group(
+    membership, folder, limit, usage, tighter, tmp_path
+):
+    """Of it and of those above it the tightest, not that of others."""
+    (tmp_path / "self").write_text(membership + "\n")
+    for name in ("a.slice", "a.slice/b", "other"):
+        group = tmp_path / folder / name
+        group.mkdir(parents=True)
+        left = {tighter: 300, "other": 100}.get(name, 500)
+        (group / limit).write_text("1000\n")
+        (group / usage).write_text(f"{1000 - left}\n")
+    assert available_bytes(tmp_path, tmp_path / "self") == 300
+    # As in a container that sees its own group only, by its host's path.
+    (tmp_path / "self").write_text(membership.replace("/a.", "/../host/a."))
+    assert available_bytes(tmp_path, tmp_path / "self") > 2**20
