@@ -19,6 +19,12 @@ if keras.backend.backend() != "tensorflow":
         "keras_radn needs Keras on TensorFlow. Received: the backend "
         f"{keras.backend.backend()!r}; set KERAS_BACKEND=tensorflow."
     )
+if keras.config.image_data_format() != "channels_last":
+    raise ImportError(
+        "keras_radn needs images whose channels are last. Received: the image "
+        f"data format {keras.config.image_data_format()!r}; set "
+        '"image_data_format": "channels_last" in the keras.json of Keras.'
+    )
 
 from keras_radn import layers, losses, metrics, models, ops
 from keras_radn.inference import deblur, deblur_files, deblur_video

@@ -9,6 +9,7 @@ The server may be TF-Serving or `keras-radn serve`.
 import argparse
 import base64
 import contextlib
+import http.client
 import json
 import os
 import sys
@@ -26,6 +27,10 @@ def main():
         sys.exit(f"error: {options.input}: {error.code}: {message(error)}")
     except urllib.error.URLError as error:
         sys.exit(f"error: {options.server}: no answer: {error.reason}")
+    except http.client.HTTPException as error:
+        sys.exit(
+            f"error: {options.server}: no answer that can be read: {error}"
+        )
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
 
@@ -62,14 +67,24 @@ def deblur(data, options):
         {"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=options.timeout) as answer:
-        (prediction,) = json.load(answer)["predictions"]
-    return base64.b64decode(prediction["b64"])
+        text = answer.read()
+    try:
+        (prediction,) = json.loads(text)["predictions"]
+        return base64.b64decode(prediction["b64"])
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(
+            f"{options.server}: the answer has no picture; is "
+            f"{options.model!r} an exported network of keras-radn?"
+        ) from None
 
 
 def message(error):
     """What the server says is wrong."""
-    text = error.read().decode(errors="replace")
-    with contextlib.suppress(ValueError, KeyError, TypeError):
+    text = error.reason
+    with contextlib.suppress(
+        http.client.HTTPException, ValueError, KeyError, TypeError
+    ):
+        text = error.read().decode(errors="replace")
         text = json.loads(text)["error"]
     return text
 

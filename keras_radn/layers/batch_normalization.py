@@ -4,6 +4,7 @@ from keras import ops
 
 
 # The name is that of the base class: Keras addresses weights in files by it.
+@keras.saving.register_keras_serializable("keras_radn")
 class BatchNormalization(keras.layers.BatchNormalization):
     """Keras's batch norm of images, by one operation in training.
 

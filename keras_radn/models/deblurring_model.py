@@ -1,4 +1,5 @@
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import layers
 
@@ -17,6 +18,8 @@ class DeblurringModel(keras.Model):
     It comes compiled with the paper's recipe, so that `fit` works at once.
     """
 
+    _optimizer_was_built = True  # unless `from_config` was told otherwise
+
     @classmethod
     def from_preset(cls, preset: str, **kwargs) -> "DeblurringModel":
         """Builds a named variant, a row of the paper's tables.
@@ -31,6 +34,7 @@ class DeblurringModel(keras.Model):
 
         Raises:
             ValueError: if the preset is unknown.
+            TypeError: if the class has no such argument.
 
         Example:
 
@@ -68,19 +72,21 @@ class DeblurringModel(keras.Model):
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
             "image_shape": self.image_shape,
             **self.architecture(),
+            "frozen": [
+                layer.path
+                for layer in self._flatten_layers(include_self=False)
+                if layer.path and not layer.trainable
+            ],
+            # Not in the compile configuration, which clones of Keras read too.
+            "optimizer_built": getattr(self.optimizer, "built", False),
         }
-
-    def get_compile_config(self):
-        config = super().get_compile_config()
-        if config is not None:
-            config["optimizer_built"] = self.optimizer.built
-        return config
 
     def compile_from_config(self, config):
         # Keras would build the optimizer of a model that was saved before any
         # training, and then warn that the file has no state for it.
         config = dict(config)
-        if config.pop("optimizer_built", True):
+        # In older files the flag is here.
+        if config.pop("optimizer_built", self._optimizer_was_built):
             super().compile_from_config(config)
         else:
             self.compile(**keras.saving.deserialize_keras_object(config))
@@ -88,7 +94,15 @@ class DeblurringModel(keras.Model):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         # A functional model's own from_config returns a plain keras.Model.
-        return cls(**config)
+        config = dict(config)
+        frozen = config.pop("frozen", ())
+        optimizer_was_built = config.pop("optimizer_built", True)
+        model = cls(**config)
+        model._optimizer_was_built = optimizer_was_built
+        for layer in model._flatten_layers(include_self=False):
+            if layer.path in frozen:
+                layer.trainable = False
+        return model
 
 
 def paper_recipe() -> dict:
@@ -114,6 +128,43 @@ def image_dtype(policy: keras.DTypePolicy) -> str:
     that the image itself does not lose precision.
     """
     return "float64" if policy.compute_dtype == "float64" else "float32"
+
+
+def check_image_shape(shape: tuple[int | None, int | None, int]) -> None:
+    """Refuses what is not the shape of a network's images.
+
+    Args:
+        shape: to be `(height, width, 3)`; `None` where any size is accepted.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if (
+        np.shape(shape) != (3,)
+        or shape[2] != 3
+        or any(side is not None and side < 1 for side in shape[:2])
+    ):
+        raise ValueError(
+            "`image_shape` must be (height, width, 3), with None where any "
+            f"size is accepted. Received: {shape!r}"
+        )
+
+
+def check_length(name: str, values: tuple[int, ...], length: int) -> None:
+    """Refuses an argument that has not one entry for each part of a network.
+
+    Args:
+        name: of the argument.
+        values: the argument.
+        length: how many entries it must have.
+
+    Raises:
+        ValueError: if it has another number of entries.
+    """
+    if np.shape(values) != (length,):
+        raise ValueError(
+            f"`{name}` must have {length} entries. Received: {values!r}"
+        )
 
 
 def apply_reconstruction(

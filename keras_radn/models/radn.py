@@ -17,6 +17,8 @@ from keras_radn.layers.batch_normalization import BatchNormalization
 from keras_radn.models.deblurring_model import (
     DeblurringModel,
     apply_reconstruction,
+    check_image_shape,
+    check_length,
     image_dtype,
     paper_recipe,
 )
@@ -68,11 +70,13 @@ class RADN(DeblurringModel):
         image_shape: `(height, width, 3)`; `None` where any size is accepted.
         dtype: dtype or dtype policy of the computation; images stay float32
             in half precision.
-        **kwargs: arguments of `keras.Model`.
+        name: of the model.
+        trainable: whether the weights are trained.
 
     Raises:
-        ValueError: for an unknown `decoder_block`, weights that do not fit,
-            or `pretrained=True` for a variant without packaged weights.
+        ValueError: for an unknown `decoder_block`, an argument of another
+            length, an `image_shape` that is none, weights that do not fit, or
+            `pretrained=True` for a variant without packaged weights.
         FileNotFoundError: if `encoder_weights` names no file.
 
     Example:
@@ -104,13 +108,18 @@ class RADN(DeblurringModel):
         deform_growth_rate: int = 32,
         image_shape: tuple[int | None, int | None, int] = (None, None, 3),
         dtype=None,
-        **kwargs,
+        name: str | None = None,
+        trainable: bool = True,
     ):
         if decoder_block not in DECODER_BLOCKS:
             raise ValueError(
                 f"`decoder_block` must be one of {DECODER_BLOCKS}. "
                 f"Received: {decoder_block!r}"
             )
+        check_length("encoder_units", encoder_units, 3)
+        check_length("transition_filters", transition_filters, 3)
+        check_length("decoder_filters", decoder_filters, 4)
+        check_image_shape(image_shape)
         if pretrained and encoder_weights is not None:
             raise ValueError(
                 "`pretrained` already sets the encoder. Received: "
@@ -167,7 +176,7 @@ class RADN(DeblurringModel):
         x = apply_deconvolution(x, decoder_filters[3], policy, "decoder_up4")
         x = ContextAggregation(dtype=policy, name="context")(x)
         outputs = apply_reconstruction(x, images)
-        super().__init__(inputs=images, outputs=outputs, **kwargs)
+        super().__init__(images, outputs, name=name, trainable=trainable)
 
         # === Config ===
         self.dtype_policy = policy

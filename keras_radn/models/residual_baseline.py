@@ -12,6 +12,8 @@ from keras_radn.layers.dense_deformable_module import MAX_OFFSET
 from keras_radn.models.deblurring_model import (
     DeblurringModel,
     apply_reconstruction,
+    check_image_shape,
+    check_length,
     image_dtype,
     paper_recipe,
 )
@@ -39,10 +41,12 @@ class ResidualBaseline(DeblurringModel):
         image_shape: `(height, width, 3)`; `None` where any size is accepted.
         dtype: dtype or dtype policy of the computation; images stay float32
             in half precision.
-        **kwargs: arguments of `keras.Model`.
+        name: of the model.
+        trainable: whether the weights are trained.
 
     Raises:
-        ValueError: if `deformable_layers` is not 0, 3 or 6.
+        ValueError: if `deformable_layers` is not 0, 3 or 6, `filters` has
+            another length or `image_shape` is none.
 
     Example:
 
@@ -64,13 +68,16 @@ class ResidualBaseline(DeblurringModel):
         blocks: int = 3,
         image_shape: tuple[int | None, int | None, int] = (None, None, 3),
         dtype=None,
-        **kwargs,
+        name: str | None = None,
+        trainable: bool = True,
     ):
         if deformable_layers not in (0, _TRUNK_LAYERS // 2, _TRUNK_LAYERS):
             raise ValueError(
                 "`deformable_layers` must be 0, 3 or 6. "
                 f"Received: {deformable_layers!r}"
             )
+        check_length("filters", filters, 3)
+        check_image_shape(image_shape)
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
 
         # === Functional Model ===
@@ -122,7 +129,7 @@ class ResidualBaseline(DeblurringModel):
             for j in range(1, blocks + 1):
                 x = apply_residual_block(x, policy, f"decoder{i}_block{j}")
         outputs = apply_reconstruction(x, images)
-        super().__init__(inputs=images, outputs=outputs, **kwargs)
+        super().__init__(images, outputs, name=name, trainable=trainable)
 
         # === Config ===
         self.dtype_policy = policy

@@ -318,7 +318,10 @@ def new_model(config: TrainingConfig) -> DeblurringModel:
             arguments["encoder_weights"] = None
         elif config.encoder_weights != "preset":
             arguments["encoder_weights"] = config.encoder_weights
-    model = network.from_preset(config.preset, **arguments)
+    try:
+        model = network.from_preset(config.preset, **arguments)
+    except TypeError as error:
+        raise ValueError(f"`model` has an unknown entry: {error}.") from error
     recipe = {
         "optimizer": config.make_optimizer(_learning_rates(config)),
         "loss": config.make_loss(),

@@ -109,6 +109,9 @@ def attention_figure(
     Returns:
         A Matplotlib figure, logarithmic in the attention.
 
+    Raises:
+        ValueError: if there are no points, or not a map for each.
+
     Example:
 
     ```python
@@ -122,6 +125,7 @@ def attention_figure(
     """
     from matplotlib.colors import LogNorm
 
+    _require(points, "points")
     figure, axes = _panels(image, 1 + len(points))
     _show(axes[0], image, "Input")
     high = max(10.0, *(float(values.max()) for values in attention))
@@ -222,6 +226,10 @@ def magnitude_figure(
     Returns:
         A Matplotlib figure.
 
+    Raises:
+        ValueError: if there are no images, or not a magnitude and a name for
+            each.
+
     Example:
 
     ```python
@@ -230,6 +238,7 @@ def magnitude_figure(
     figure = visualize.magnitude_figure([image], [1.5], ["photograph"])
     ```
     """
+    _require(images, "images")
     columns = min(4, len(images))
     rows = math.ceil(len(images) / columns)
     figure = Figure(figsize=(3.4 * columns, 3 * rows), layout="constrained")
@@ -257,6 +266,9 @@ def blur_strength_figure(
     Returns:
         A Matplotlib figure: a line for each photograph and their mean.
 
+    Raises:
+        ValueError: if there are no photographs.
+
     Example:
 
     ```python
@@ -265,6 +277,7 @@ def blur_strength_figure(
     figure = visualize.blur_strength_figure([0, 8], {"photograph": [1.5, 2.2]})
     ```
     """
+    _require(magnitudes, "magnitudes")
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axis = figure.subplots()
     table = np.array(list(magnitudes.values()))
@@ -280,6 +293,14 @@ def blur_strength_figure(
         axis.set_title("Mean (blue) and each photograph", fontsize=11)
     axis.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _require(values, name):
+    if not len(values):
+        raise ValueError(
+            f"There is nothing to draw: pass at least one of `{name}`. "
+            f"Received: {values!r}"
+        )
 
 
 def _panels(image, count):

@@ -1,5 +1,6 @@
 import functools
 import http.server
+import io
 import threading
 
 import numpy as np
@@ -38,6 +39,35 @@ def test_damaged_file(tiny_radn, tmp_path):
     path.write_bytes(content)
     with pytest.raises(ValueError, match="damaged or not the released"):
         read_weights(model, path, sha256)
+
+
+def archive(position=0, value=b""):
+    """A compressed archive, of which some bytes are replaced.
+
+    A negative position is that in the entry of its table of contents.
+    """
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, a=np.arange(1000.0))
+    content = bytearray(buffer.getvalue())
+    if position < 0:
+        position = content.rfind(b"PK\x01\x02") - position
+    content[position : position + len(value)] = value
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",  # EOFError
+        archive(100, bytes(40)),  # zlib.error
+        archive(-10, b"c"),  # NotImplementedError
+    ],
+)
+def test_files_that_cannot_be_read(content, tiny_radn, tmp_path):
+    path = tmp_path / "weights.npz"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"weights\.npz is no weights file"):
+        read_weights(tiny_radn(), path)
 
 
 def test_weights_of_another_architecture(tiny_radn, tmp_path):

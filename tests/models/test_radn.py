@@ -1,11 +1,15 @@
+import importlib
+import json
 import subprocess
 import sys
+import zipfile
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import keras_radn
 from keras_radn import RADN
 from keras_radn.layers import (
     DeformableConv2D,
@@ -13,6 +17,7 @@ from keras_radn.layers import (
     DenseDeformableModule,
     SelfAttention,
 )
+from keras_radn.layers.batch_normalization import BatchNormalization
 from keras_radn.losses import Charbonnier
 from keras_radn.metrics import PSNR
 from tests.conftest import TINY_RADN
@@ -159,6 +164,90 @@ def test_untrained_model_reloads_as_it_was_compiled(tiny_radn, tmp_path):
     assert reloaded.loss == "mse"
 
 
+def as_if_trained(optimizer, variables):
+    """A state of the optimizer without the time that training takes."""
+    optimizer.build(variables)
+    optimizer.iterations.assign(3)
+    for i, variable in enumerate(optimizer.variables[2:]):
+        variable.assign(np.full(variable.shape, i))
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_files_of_the_old_form(trained, tiny_radn, tmp_path, rng):
+    """The optimizer's flag is elsewhere, and nothing is frozen."""
+    model = tiny_radn(trainable=trained)
+    if trained:
+        as_if_trained(model.optimizer, model.trainable_variables)
+    model.save(tmp_path / "new.keras")
+    with (
+        zipfile.ZipFile(tmp_path / "new.keras") as new,
+        zipfile.ZipFile(tmp_path / "old.keras", "w") as old,
+    ):
+        for name in new.namelist():
+            content = new.read(name)
+            if name == "config.json":
+                config = json.loads(content)
+                del config["config"]["frozen"]
+                built = config["config"].pop("optimizer_built")
+                config["compile_config"]["optimizer_built"] = built
+                content = json.dumps(config)
+            old.writestr(name, content)
+    reloaded = keras.models.load_model(tmp_path / "old.keras")
+    assert reloaded.optimizer.built == trained
+    assert int(reloaded.optimizer.iterations) == 3 * trained
+    assert reloaded.trainable == trained
+    images = rng.random((1, 16, 16, 3), "float32")
+    np.testing.assert_array_equal(reloaded(images), model(images))
+
+
+@pytest.mark.parametrize(
+    "is_frozen",
+    [
+        lambda layer: layer.name.startswith("encoder"),
+        lambda layer: isinstance(layer, BatchNormalization),  # inside of others
+    ],
+)
+def test_frozen_layers_stay_frozen(is_frozen, tiny_radn, tmp_path, rng):
+    model = tiny_radn()
+    for layer in model._flatten_layers(include_self=False):
+        if is_frozen(layer):
+            layer.trainable = False
+    model.compile("adam", "mse")
+    as_if_trained(model.optimizer, model.trainable_variables)
+    model.save(tmp_path / "model.keras")
+    reloaded = keras.models.load_model(tmp_path / "model.keras")
+    assert reloaded.get_config() == model.get_config()
+    paths = [v.path for v in model.trainable_variables]
+    assert [v.path for v in reloaded.trainable_variables] == paths
+    for mine, theirs in zip(
+        model.optimizer.variables, reloaded.optimizer.variables, strict=True
+    ):
+        np.testing.assert_array_equal(mine, theirs)
+    copy = RADN.from_config(model.get_config())
+    copy.set_weights(model.get_weights())
+    images = rng.random((1, 16, 16, 3), "float32")
+    np.testing.assert_array_equal(copy(images), model(images))
+
+
+def test_clone(tiny_radn, rng):
+    model = tiny_radn()
+    clone = keras.models.clone_model(model)
+    clone.set_weights(model.get_weights())
+    images = rng.random((1, 20, 24, 3), "float32")
+    np.testing.assert_array_equal(clone(images), model(images))
+    assert type(clone.optimizer) is type(model.optimizer)
+
+
+def test_part_of_a_model_reloads(tiny_radn, tmp_path, rng):
+    model = tiny_radn()
+    part = keras.Model(model.input, model.get_layer("context").output)
+    part.save(tmp_path / "part.keras")
+    reloaded = keras.models.load_model(tmp_path / "part.keras")
+    images = rng.random((1, 20, 24, 3), "float32")
+    np.testing.assert_array_equal(reloaded(images), part(images))
+    assert type(reloaded.get_layer("stem_norm")) is BatchNormalization
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -166,11 +255,39 @@ def test_untrained_model_reloads_as_it_was_compiled(tiny_radn, tmp_path):
         ({"pretrained": True, "encoder_weights": "imagenet"}, "leave it out"),
         ({"pretrained": True, "attention": False}, "radn_final, lite only"),
         ({"pretrained": True, "stem_pool": False}, "radn_final, lite only"),
+        ({"encoder_units": (1, 1)}, r"units` must have 3 .* \(1, 1\)"),
+        (
+            {"encoder_units": (1,) * 4, "transition_filters": (8,) * 4},
+            "encoder_units` must have 3",
+        ),
+        ({"transition_filters": 8}, "transition_filters` must have 3 .* 8"),
+        ({"decoder_filters": (8, 8, 8)}, "decoder_filters` must have 4"),
+        ({"decoder_filters": (8, 8, 8, 4, 4)}, "decoder_filters` must have 4"),
+        ({"image_shape": (32, 32)}, r"\(height, width, 3\)"),
+        ({"image_shape": (32, 32, 1)}, r"\(height, width, 3\)"),
+        ({"image_shape": (0, 32, 3)}, r"\(height, width, 3\)"),
     ],
 )
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         RADN(**{**TINY_RADN, **arguments})
+
+
+@pytest.mark.parametrize(
+    "build", [RADN, lambda **kwargs: RADN.from_preset("lite", **kwargs)]
+)
+def test_misspelled_argument(build):
+    with pytest.raises(TypeError, match="pretraned"):
+        build(pretraned=True)
+
+
+def test_refuses_channels_first():
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(ImportError, match="channels_first"):
+            importlib.reload(keras_radn)
+    finally:
+        keras.config.set_image_data_format("channels_last")
 
 
 def test_unknown_preset():

@@ -45,3 +45,16 @@ def test_presets_are_the_rows_of_table_2():
 def test_bad_number_of_deformable_layers():
     with pytest.raises(ValueError, match="0, 3 or 6"):
         ResidualBaseline(deformable_layers=4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"pretrained": True}, TypeError, "pretrained"),
+        ({"filters": (4, 8)}, ValueError, "filters` must have 3"),
+        ({"image_shape": (8, 8, 1)}, ValueError, r"\(height, width, 3\)"),
+    ],
+)
+def test_bad_arguments(arguments, error, message):
+    with pytest.raises(error, match=message):
+        ResidualBaseline(**{"filters": (4, 8, 16), "blocks": 1, **arguments})

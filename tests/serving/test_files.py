@@ -1,9 +1,11 @@
 """The files in serving/: what they say is what others can read."""
 
+import http.server
 import json
 import re
 import subprocess
 import sys
+import threading
 from importlib.resources import files
 from pathlib import Path
 
@@ -323,6 +325,67 @@ def test_clients(kind, endpoint, picture, tmp_path):
         "no.png",
         "sharp.png",
     ]
+
+
+@pytest.fixture(scope="module")
+def answering():
+    """Address of a server whose answer is in the address."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            _, status, missing, text = self.path.split("/")[:4]
+            text = bytes.fromhex(text)
+            self.send_response(int(status))
+            self.send_header("Content-Length", len(text) + int(missing))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("status", "missing", "text", "message"),
+    [
+        (200, 0, "{}", "has no picture"),
+        (200, 0, '{"predictions": [[0.5]]}', "has no picture"),
+        (200, 0, '{"predictions": [1, 2]}', "has no picture"),
+        (200, 0, "no JSON", "has no picture"),
+        (200, 9, "{", "IncompleteRead"),
+        (404, 9, "{", "404: Not Found"),
+    ],
+)
+def test_wrong_answers(
+    status, missing, text, message, answering, picture, tmp_path
+):
+    server = f"{answering}/{status}/{missing}/{text.encode().hex()}"
+    done = run_client(
+        "rest", picture, tmp_path / "sharp.png", "--server", server
+    )
+    check_refused(done, message, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--server", "http://127.0.0.1:abc"), ("--model", "a b")]
+)
+def test_wrong_addresses(arguments, picture, tmp_path):
+    done = run_client("rest", picture, tmp_path / "sharp.png", *arguments)
+    check_refused(done, arguments[1].split(":")[-1], tmp_path)
+
+
+def check_refused(done, message, folder):
+    """In one sentence, without a file."""
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+    assert not list(folder.iterdir())
 
 
 @pytest.mark.slow

@@ -382,6 +382,12 @@ def test_rows_after_the_checkpoint_are_cut(tmp_path):
         )
 
 
+def test_an_unknown_argument_of_the_network(config):
+    wrong = dataclasses.replace(config, model={"atention": False})
+    with pytest.raises(ValueError, match=r"unknown entry.*atention"):
+        train_module.new_model(wrong)
+
+
 def test_sources_and_shares(config):
     sources = train_module.training_sources(config)
     assert [type(source) for source in sources] == [ImagePairs, SyntheticBlur]

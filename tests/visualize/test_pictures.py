@@ -110,6 +110,19 @@ def test_blur_strength():
     assert mean == [[0, 2], [4, 2], [8, 5]]
 
 
+@pytest.mark.parametrize(
+    ("draw", "name"),
+    [
+        (lambda image: visualize.attention_figure(image, [], []), "points"),
+        (lambda _: visualize.magnitude_figure([], [], []), "images"),
+        (lambda _: visualize.blur_strength_figure([0], {}), "magnitudes"),
+    ],
+)
+def test_nothing_to_draw(draw, name, image):
+    with pytest.raises(ValueError, match=f"at least one of `{name}`"):
+        draw(image)
+
+
 def test_rank_correlation():
     assert visualize.rank_correlation([0, 4, 8], [1, 5, 6]) == pytest.approx(1)
     assert visualize.rank_correlation([0, 4, 8], [6, 5, 1]) == pytest.approx(-1)
