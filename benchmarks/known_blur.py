@@ -53,6 +53,12 @@ def kernel_of(path: np.ndarray) -> np.ndarray:
     return kernel[:side, :side] / kernel.sum()
 
 
+def center(image: np.ndarray, half: int) -> np.ndarray:
+    """The middle of an image, `2 * half` pixels wide and high."""
+    row, column = (size // 2 for size in image.shape[:2])
+    return image[row - half : row + half, column - half : column + half]
+
+
 def best_gain(
     blurred: np.ndarray, sharp: np.ndarray, kernel: np.ndarray, gamma: float
 ) -> float:
@@ -64,12 +70,6 @@ def best_gain(
         kernel: point spread function.
         gamma: exponent of the light.
     """
-    row, column = (size // 2 for size in sharp.shape[:2])
-
-    def center(image, half):
-        rows = slice(row - half, row + half)
-        return image[rows, column - half : column + half]
-
     light = center(blurred, HALF + MARGIN) ** gamma
     blurred, sharp = center(blurred, HALF), center(sharp, HALF)
     psnr = []

@@ -1,0 +1,73 @@
+"""What a network gains on straight blurs of one length, and a linear filter.
+
+    python benchmarks/blur_length.py --sharp DIR [--preset lite | --model FILE]
+
+Each photograph is moved along a line in a random direction (seeded), in its own
+values and with noise of 0.8/255, and deblurred by the network, which has to find
+the blur, and by scikit-image's Wiener deconvolution, which is told it. Mean gain
+in dB over the photographs, in their centers (see known_blur.py).
+"""
+
+import argparse
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+from known_blur import HALF, best_gain, center, kernel_of
+from skimage.metrics import peak_signal_noise_ratio
+
+from keras_radn import deblur
+from keras_radn.cli.model_file import add_model_arguments, load_model
+from keras_radn.cli.tables import markdown_table
+from keras_radn.datasets.blur_synthesis import camera_path, expose
+from keras_radn.datasets.camera import to_uint8
+from keras_radn.datasets.files import list_images, read_rgb
+
+LENGTHS = (2, 4, 8, 16, 24)
+NOISE = 0.8
+
+
+def blur(sharp: np.ndarray, path: np.ndarray, rng) -> np.ndarray:
+    """uint8 `(height, width, 3)` moved along a path, with noise."""
+    light = sharp.astype("float32") / 255
+    return to_uint8(expose([light], [path])[0], 1.0, NOISE, rng)
+
+
+def gains(photographs: list[np.ndarray], length: float, model) -> dict:
+    """The means over the photographs of a row of the table."""
+    rows = []
+    for i, sharp in enumerate(photographs):
+        rng = np.random.default_rng([int(length), i])
+        path = camera_path(length, rng.uniform(0, 2 * np.pi))
+        blurred = blur(sharp, path, rng)
+        before, after = (
+            peak_signal_noise_ratio(center(sharp, HALF), center(image, HALF))
+            for image in (blurred, deblur(blurred, model))
+        )
+        told = best_gain(blurred / 255, sharp / 255, kernel_of(path), 1.0)
+        rows.append((before, after - before, told))
+    means = (length, *np.mean(rows, axis=0))
+    return dict(zip(("length", "blurred", "gain", "told"), means, strict=True))
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--sharp", required=True)
+    add_model_arguments(parser)
+    options = parser.parse_args()
+    model = load_model(options)
+    photographs = [read_rgb(path) for path in list_images(options.sharp)]
+    columns = {
+        "length": ("blur, px", ""),
+        "blurred": ("blurred, dB", ".2f"),
+        "gain": ("network, dB", "+.2f"),
+        "told": ("Wiener filter told the blur, dB", "+.2f"),
+    }
+    rows = [gains(photographs, length, model) for length in LENGTHS]
+    print(markdown_table(rows, columns))
+
+
+if __name__ == "__main__":
+    main()
