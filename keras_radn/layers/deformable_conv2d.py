@@ -4,7 +4,11 @@ import keras
 from keras import ops
 
 from keras_radn.ops import deformable_conv2d, library
-from keras_radn.ops.geometry import ConvGeometry, standardize_pair
+from keras_radn.ops.geometry import (
+    ConvGeometry,
+    require_positive,
+    standardize_pair,
+)
 
 
 @keras.saving.register_keras_serializable("keras_radn")
@@ -21,7 +25,7 @@ class DeformableConv2D(keras.layers.Layer):
         filters: channels of the output.
         kernel_size: positive integer or pair.
         strides: positive integer or pair.
-        padding: `"same"` or `"valid"`.
+        padding: `"same"` or `"valid"`, in any case.
         dilation_rate: positive integer or pair; as in `Conv2D` it goes with
             strides of 1 only.
         groups: number of groups of the convolution.
@@ -79,11 +83,21 @@ class DeformableConv2D(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        for name, value in (
+            ("filters", filters),
+            ("groups", groups),
+            ("offset_groups", offset_groups),
+        ):
+            require_positive(name, value)
+        if str(padding).lower() not in ("same", "valid"):
+            raise ValueError(
+                f'`padding` must be "same" or "valid". Received: {padding!r}'
+            )
         self.implementation = implementation
         self.filters = filters
         self.kernel_size = standardize_pair("kernel_size", kernel_size)
         self.strides = standardize_pair("strides", strides)
-        self.padding = padding
+        self.padding = padding.lower()
         self.dilation_rate = standardize_pair("dilation_rate", dilation_rate)
         self.groups = groups
         self.offset_groups = offset_groups
@@ -107,7 +121,7 @@ class DeformableConv2D(keras.layers.Layer):
             self._samples * (3 if modulated else 2),
             self.kernel_size,
             strides=self.strides,
-            padding=padding,
+            padding=self.padding,
             dilation_rate=self.dilation_rate,
             kernel_initializer="zeros",
             dtype=self.dtype_policy,

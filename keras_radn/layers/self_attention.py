@@ -3,7 +3,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_radn.ops import library
-from keras_radn.ops.geometry import shape_of
+from keras_radn.ops.geometry import require_positive, shape_of
 
 # Similarities of a chunk of positions stay below this number of elements (16 MB
 # in float32), so that they are found in the cache.
@@ -24,13 +24,15 @@ class SelfAttention(keras.layers.Layer):
     grows with `N`.
 
     Args:
-        reduction: divisor of the channels of `B` and `C`; 8 in the paper.
+        reduction: divisor of the channels of `B` and `C`, at least 1; 8 in
+            the paper.
         **kwargs: arguments of `keras.layers.Layer`.
 
     Input and output shape: `(batch, height, width, channels)`.
 
     Raises:
-        ValueError: if there are fewer channels than `reduction`.
+        ValueError: if `reduction` is no positive integer, or there are fewer
+            channels.
 
     Example:
 
@@ -44,6 +46,7 @@ class SelfAttention(keras.layers.Layer):
 
     def __init__(self, reduction: int = 8, **kwargs):
         super().__init__(**kwargs)
+        require_positive("reduction", reduction)
         self.reduction = reduction
 
     def build(self, input_shape):

@@ -42,6 +42,7 @@ class SpaceToDepth(keras.layers.Layer):
         self.block_size = block_size
 
     def call(self, inputs):
+        self.compute_output_shape(inputs.shape)  # checks what is known
         return tf.nn.space_to_depth(inputs, self.block_size)
 
     def compute_output_shape(self, input_shape):

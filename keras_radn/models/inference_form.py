@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_radn.layers import PadToMultiple
-from keras_radn.layers.context_aggregation import POOL_SIZES
+from keras_radn.layers.context_aggregation import POOL_SIZES, window_averages
 from keras_radn.layers.dense_deformable_module import MAX_OFFSET
 from keras_radn.layers.self_attention import attend
 from keras_radn.models.packaged_weights import read_preset
@@ -375,7 +375,7 @@ class _Graph:
         )
         pooled = tf.nn.bias_add(pooled, self.constant(bias, "float32"))
         context = [
-            tf.nn.avg_pool2d(y, size // smallest, size // smallest, "SAME")
+            window_averages(y, size // smallest)
             for y, size in zip(
                 tf.split(pooled, len(POOL_SIZES), axis=-1),
                 POOL_SIZES,

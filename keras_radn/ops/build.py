@@ -61,13 +61,24 @@ def build(cuda: str = "auto") -> Path:
                 "CXX."
             )
         path = folder / name
-        for source, target in (
-            (new, path),
-            (library.checksum_file(new), library.checksum_file(path)),
-        ):
-            with written_beside(target) as partial:
-                shutil.copyfile(source, partial)
+        _put(new, path)
     return path
+
+
+def _put(new, path):
+    # Whoever loads in between, or after a build that was killed there, finds
+    # one of the two libraries and a checksum of it.
+    digests = library.checksums(new)
+    both = [*digests, *library.checksums(path)]
+    _write_checksums(path, both)
+    with written_beside(path) as partial:
+        shutil.copyfile(new, partial)
+    _write_checksums(path, digests)
+
+
+def _write_checksums(path, digests):
+    with written_beside(library.checksum_file(path)) as partial:
+        partial.write_text("\n".join(digests) + "\n")
 
 
 def _sources():

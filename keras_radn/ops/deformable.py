@@ -8,7 +8,11 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 
 from keras_radn.ops import gather, library, native
-from keras_radn.ops.geometry import ConvGeometry, standardize_pair
+from keras_radn.ops.geometry import (
+    ConvGeometry,
+    require_positive,
+    standardize_pair,
+)
 
 _function = contextvars.ContextVar("keras_radn_function", default=None)
 
@@ -123,6 +127,12 @@ def deformable_conv2d(
             f"kernel.shape={kernel.shape}"
         )
     channels, filters = inputs.shape[-1], kernel.shape[-1]
+    if 0 in (channels, *kernel.shape):
+        raise ValueError(
+            "`inputs` must have channels, and no dimension of `kernel` may be "
+            f"0. Received: inputs.shape={inputs.shape}, "
+            f"kernel.shape={kernel.shape}"
+        )
     kernel_size = tuple(kernel.shape[:2])
     if channels % kernel.shape[2]:
         raise ValueError(
@@ -137,9 +147,10 @@ def deformable_conv2d(
             f"groups. Received: inputs.shape={inputs.shape}, "
             f"kernel.shape={kernel.shape}"
         )
-    if offset_groups < 1 or channels % offset_groups:
+    require_positive("offset_groups", offset_groups)
+    if channels % offset_groups:
         raise ValueError(
-            "`offset_groups` must be positive and divide the channels of "
+            "`offset_groups` must divide the channels of "
             f"`inputs`. Received: offset_groups={offset_groups}, "
             f"inputs.shape={inputs.shape}"
         )

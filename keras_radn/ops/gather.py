@@ -125,9 +125,8 @@ def _sample_then_project(inputs, kernel, maps, groups, offset_groups):
     taps, filters = math.prod(kernel.shape[:2]), kernel.shape[-1]
 
     def project(inputs, kernel, row, row_fraction, column, *rest):
-        # The backward pass samples again: kept columns would fill the memory.
         # Integers are no arguments, for they have no gradient.
-        @tf.recompute_grad
+        @_recomputed
         def compute(inputs, kernel, row_fraction, *rest):
             points = (row, row_fraction, column, *rest)
             columns = _columns(inputs, points)
@@ -172,6 +171,32 @@ def _sample_then_project(inputs, kernel, maps, groups, offset_groups):
         [batch, chunks * rows, out_width, filters],
     )
     return outputs[:, :out_height]
+
+
+def _recomputed(function):
+    """The function, run again for its gradient: columns would fill the memory.
+
+    `tf.recompute_grad` does the same, but has no second derivative.
+    """
+
+    @tf.custom_gradient
+    def compute(*arguments):
+        def backward(gradient):
+            again = arguments
+            if not tf.executing_eagerly():
+                # False, which no compiler knows: or it would take the second
+                # run for the first, and keep that one's columns.
+                some = tf.reduce_max(tf.reshape(gradient, [-1])[:1])
+                never = tf.math.is_nan(some) & tf.math.is_inf(some)
+                again = [x + tf.cast(never, x.dtype) for x in arguments]
+            with tf.GradientTape() as tape:
+                tape.watch(again)
+                outputs = function(*again)
+            return tape.gradient(outputs, again, gradient)
+
+        return function(*arguments), backward
+
+    return compute
 
 
 def _chunks(out_height, row_elements, maximum):

@@ -85,6 +85,14 @@ def standardize_pair(name: str, value: Any) -> tuple[int, int]:
     return int(pair[0]), int(pair[1])
 
 
+def require_positive(name: str, value: Any) -> None:
+    """Raises ValueError unless `value` is an integer of at least 1."""
+    if not isinstance(value, numbers.Integral) or value < 1:
+        raise ValueError(
+            f"`{name}` must be a positive integer. Received: {value!r}"
+        )
+
+
 def shape_of(tensor: tf.Tensor) -> list:
     """Sizes as integers where they are known, else as scalar tensors."""
     dynamic = tf.shape(tensor)

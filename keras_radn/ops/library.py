@@ -196,11 +196,10 @@ def _problem_of_file(path):
             f"TensorFlow {tf.__version__}"
         )
     # A damaged library could crash the process when it is loaded.
-    try:
-        digest = checksum_file(path).read_text().split()[0]
-    except (OSError, IndexError, UnicodeDecodeError):
+    digests = checksums(path)
+    if not digests:
         return f"has no readable checksum beside it ({checksum_file(path)})"
-    if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+    if hashlib.sha256(path.read_bytes()).hexdigest() not in digests:
         return f"is damaged (the SHA-256 of {path} is not what was built)"
     return None
 
@@ -208,6 +207,17 @@ def _problem_of_file(path):
 def checksum_file(path: Path) -> Path:
     """Where the SHA-256 of the library is kept."""
     return path.with_name(path.name + ".sha256")
+
+
+def checksums(path: Path) -> list[str]:
+    """The SHA-256 that the library may have.
+
+    Two while it is being replaced, none if its checksum cannot be read.
+    """
+    try:
+        return checksum_file(path).read_text().split()
+    except (OSError, UnicodeDecodeError):
+        return []
 
 
 @functools.cache

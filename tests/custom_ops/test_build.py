@@ -1,5 +1,7 @@
 """Builds from the CMake file as users, packagers and CI do."""
 
+import contextlib
+import hashlib
 import os
 import shutil
 import subprocess
@@ -12,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from keras_radn.cli.main import main
+from keras_radn.files import written_beside
 from keras_radn.ops import build, library
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +94,42 @@ def test_build_ops_writes_what_the_loader_finds(tmp_path, monkeypatch, capsys):
     assert path == tmp_path / "ops" / library.name(tf.__version__)
     assert problem_of(path.parent) == "None"
     assert not list(path.parent.glob("*.partial"))
+
+
+@pytest.mark.parametrize("killed_after", [1, 2, 3])
+@pytest.mark.parametrize("earlier", [True, False])
+def test_a_build_that_is_killed(earlier, killed_after, tmp_path, monkeypatch):
+    """What is there at any time has its checksum beside it."""
+    new = tmp_path / "new" / library.name(tf.__version__)
+    path = tmp_path / "ops" / new.name
+    for file in (new, path) if earlier else (new,):
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(file.parent.name.encode())
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        library.checksum_file(file).write_text(digest + "\n")
+    path.parent.mkdir(exist_ok=True)
+    written = []
+
+    @contextlib.contextmanager
+    def killed(target):
+        if len(written) == killed_after:
+            raise KeyboardInterrupt
+        with written_beside(target) as partial:
+            yield partial
+        written.append(target)
+
+    monkeypatch.setattr(build, "written_beside", killed)
+    with contextlib.suppress(KeyboardInterrupt):
+        build._put(new, path)
+    assert len(written) == killed_after
+    assert path.exists() or killed_after == 1
+    if path.exists():
+        assert library._problem_of_file(path) is None
+    # The next one cleans up.
+    monkeypatch.undo()
+    build._put(new, path)
+    assert path.read_bytes() == b"new"
+    assert library.checksums(path) == library.checksums(new)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from keras_radn import RADN, deblur
 from keras_radn.inference import Deblurrer, tiling
+from keras_radn.layers import ContextAggregation
 
 GIGABYTE = 2**30
 
@@ -209,6 +210,17 @@ def test_smaller_tiles_when_memory_is_full(error, tile, photo):
     sizes.clear()
     deblurrer(photo)
     assert max(sizes) <= 2**17
+
+
+def test_a_tile_pools_the_windows_of_the_image(rng):
+    """Where the image has a last window of 16 pixels, as 720 rows have."""
+    image = rng.random((1, 176, 144, 4), "float32")
+    layer = ContextAggregation()
+    whole = layer(image)[:, 64:160, 32:128]
+    tile = layer(image[:, 64:160, 32:128])
+    # The enlargement looks as far as the middle of the next window.
+    inner = np.s_[:, 16:-16, 16:-16]
+    np.testing.assert_allclose(tile[inner], whole[inner], atol=1e-6)
 
 
 def test_overlap_of_small_tiles():

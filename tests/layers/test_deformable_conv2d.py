@@ -13,6 +13,8 @@ from tests.oracles import deformable_conv2d
         {},
         {"strides": 2},
         {"padding": "valid", "strides": (1, 2)},
+        {"padding": "SAME", "strides": 2},
+        {"padding": "Valid"},
         {"dilation_rate": (2, 1), "kernel_size": (3, 2)},
         {"groups": 3, "activation": "relu", "filters": 12},
     ],
@@ -23,6 +25,7 @@ def test_starts_as_a_convolution(arguments, rng):
     inputs = rng.normal(size=(2, 11, 8, 6)).astype("float32")
     deformable = DeformableConv2D(**arguments, bias_initializer="normal")
     outputs = deformable(inputs)
+    assert outputs.shape == deformable.compute_output_shape(inputs.shape)
     convolution = keras.layers.Conv2D(**arguments)
     convolution.build(inputs.shape)
     convolution.set_weights([deformable.kernel, deformable.bias])
@@ -91,6 +94,15 @@ def test_bad_arguments():
     check_error(lambda: DeformableConv2D(3, groups=2), "divide `filters`")
     check_error(lambda: DeformableConv2D(3, kernel_size=0), "kernel_size")
     check_error(lambda: DeformableConv2D(3, max_offset=0), "max_offset")
+    for padding in ("full", "causal", None):
+        check_error(lambda p=padding: DeformableConv2D(3, padding=p), "padding")
+    for name in ("filters", "groups", "offset_groups"):
+        for value in (0, -1, 1.5):
+            arguments = {"filters": 4, name: value}
+            check_error(
+                lambda a=arguments: DeformableConv2D(**a),
+                f"`{name}` must be a positive integer",
+            )
     inputs = np.zeros((1, 4, 4, 3), "float32")
     check_error(lambda: DeformableConv2D(4, groups=2)(inputs), "groups=2")
     check_error(

@@ -85,6 +85,14 @@ def test_chunks_change_nothing(rng, monkeypatch, elements):
             np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-2)
 
 
+@pytest.mark.parametrize("reduction", [0, -2, 1.5])
+def test_bad_reduction(reduction):
+    check_error(
+        lambda: SelfAttention(reduction),
+        "`reduction` must be a positive integer",
+    )
+
+
 def test_too_few_channels():
     check_error(
         lambda: SelfAttention()(np.zeros((1, 2, 2, 4), "float32")),

@@ -6,6 +6,8 @@ import pytest
 import tensorflow as tf
 
 from keras_radn import layers
+from keras_radn.layers.context_aggregation import window_averages
+from tests import oracles
 from tests.layers.checks import check_error
 
 
@@ -81,7 +83,83 @@ def test_context_covers_partial_windows(rng):
         )
 
 
+def average(images, size):
+    """Of windows from the first row and column on, a loop in float64."""
+    height, width = images.shape[1:3]
+    rows = [
+        [
+            images[:, y : y + size, x : x + size].mean((1, 2), "float64")
+            for x in range(0, width, size)
+        ]
+        for y in range(0, height, size)
+    ]
+    return np.array(rows).transpose(2, 0, 1, 3)
+
+
+@pytest.mark.parametrize(
+    "size", [(1, 1), (16, 48), (45, 64), (96, 33), (31, 90)]
+)
+@pytest.mark.parametrize("mode", ["known", "unknown", "xla"])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [
+        ("float64", 1e-6),  # the enlargement is float32
+        ("float32", 1e-5),
+        ("float16", 4e-3),
+        ("bfloat16", 3e-2),
+    ],
+)
+def test_context_equals_numpy_loop(size, mode, dtype, tolerance, rng):
+    images = tf.cast(rng.random((2, *size, 3)), dtype)
+    layer = layers.ContextAggregation((4, 6, 32), 2, dtype=dtype)
+    layer.build(images.shape)
+    call = layer
+    if mode == "unknown":
+        spec = tf.TensorSpec([None, None, None, 3], dtype)
+        call = tf.function(layer, input_signature=[spec])
+    elif mode == "xla":
+        call = tf.function(layer, jit_compile=True)
+    context = call(images)
+    assert context.dtype == dtype
+    array = tf.cast(images, "float64").numpy()
+    expected = [array]
+    for window, conv in zip(layer.pool_sizes, layer.convs, strict=True):
+        kernel, bias = (tf.cast(w, "float64").numpy() for w in conv.weights)
+        maps = average(array, window) @ kernel[0, 0] + bias
+        maps = oracles.enlarge(maps, window)
+        expected.append(maps[:, : size[0], : size[1]])
+    np.testing.assert_allclose(
+        tf.cast(context, "float64"),
+        np.concatenate(expected, axis=-1),
+        atol=tolerance,
+    )
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("window", [3, 4, 32])
+def test_whole_windows_are_as_they_were(window, known, rng):
+    """TensorFlow's own pooling to the bit, on which weights were trained."""
+    images = tf.constant(rng.random((2, 96, 192, 5)), "float32")
+    spec = [None, None, None, 5] if not known else images.shape
+    run = tf.function(
+        lambda x: window_averages(x, window), [tf.TensorSpec(spec)]
+    )
+    expected = tf.nn.avg_pool2d(images, window, window, "SAME")
+    np.testing.assert_array_equal(run(images), expected)
+
+
+@pytest.mark.parametrize("size", [(6, 5), (5, 6)])
+def test_space_to_depth_of_an_odd_image(size):
+    """A ValueError, and not TensorFlow's own, without a symbolic input."""
+    check_error(
+        lambda: layers.SpaceToDepth(2)(np.zeros((1, *size, 3), "float32")),
+        "multiples of the block size",
+    )
+
+
 def test_bad_arguments():
+    check_error(lambda: layers.ContextAggregation((4, 0)), "pool_sizes")
+    check_error(lambda: layers.ContextAggregation(filters=0), "filters")
     check_error(lambda: layers.SpaceToDepth(1), "at least 2")
     check_error(lambda: layers.PadToMultiple(0), "at least 1")
     check_error(

@@ -249,6 +249,11 @@ def test_empty_batch():
         ({"dilation_rate": 1.5}, "positive integer"),
         ({"padding": "full"}, '"same" or "valid"'),
         ({"offset_groups": 3}, "divide the channels"),
+        ({"offset_groups": 0}, "positive integer"),
+        ({"kernel": np.zeros((3, 3, 0, 2))}, "may be 0"),
+        ({"kernel": np.zeros((3, 3, 4, 0))}, "may be 0"),
+        ({"kernel": np.zeros((0, 3, 4, 2))}, "may be 0"),
+        ({"inputs": np.zeros((1, 5, 5, 0))}, "must have channels"),
         ({"padding": "valid", "dilation_rate": 3}, "at least"),
     ],
 )

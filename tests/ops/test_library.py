@@ -1,4 +1,5 @@
 import hashlib
+import os
 import subprocess
 import sys
 import warnings
@@ -28,6 +29,30 @@ def folder(tmp_path, monkeypatch):
     """An empty folder in which the library is looked for."""
     monkeypatch.setattr(library, "folder", lambda: tmp_path)
     return tmp_path
+
+
+def instruction_set(**environment):
+    """What a new process says that it uses."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c"),
+            "from keras_radn.ops import library\n"
+            "print(library.load().instruction_set)",
+        ],
+        env={**os.environ, "KERAS_RADN_CPU": "", **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def test_instruction_set_of_the_environment():
+    best = library.load().instruction_set
+    assert instruction_set() == best
+    assert instruction_set(KERAS_RADN_CPU="portable") == "portable"
+    # A name that is none chooses none.
+    assert instruction_set(KERAS_RADN_CPU="AVX2") == best
 
 
 def small_call(implementation="auto"):

@@ -26,9 +26,13 @@ enum class InstructionSet { kPortable, kAvx2, kAvx512 };
 InstructionSet Detect() {
 #ifdef KERAS_RADN_X86
   const char* wanted = std::getenv("KERAS_RADN_CPU");
-  const auto allowed = [wanted](const char* name) {
-    return wanted == nullptr || *wanted == 0 || std::strcmp(wanted, name) == 0;
+  const auto is_wanted = [wanted](const char* name) {
+    return wanted != nullptr && std::strcmp(wanted, name) == 0;
   };
+  // A name that is none of the three chooses nothing.
+  const bool any =
+      !is_wanted("portable") && !is_wanted("avx2") && !is_wanted("avx512");
+  const auto allowed = [&](const char* name) { return any || is_wanted(name); };
   __builtin_cpu_init();
   if (allowed("avx512") && __builtin_cpu_supports("avx512f") &&
       __builtin_cpu_supports("avx512bw") &&
