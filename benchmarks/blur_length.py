@@ -2,10 +2,10 @@
 
     python benchmarks/blur_length.py --sharp DIR [--preset lite | --model FILE]
 
-Each photograph is moved along a line in a random direction (seeded), in its own
-values and with noise of 0.8/255, and deblurred by the network, which has to find
-the blur, and by scikit-image's Wiener deconvolution, which is told it. Mean gain
-in dB over the photographs, in their centers (see known_blur.py).
+Each photograph is moved along a line in a random direction (seeded), in its
+own values and with noise of 0.8/255, and deblurred by the network, which has to
+find the blur, and by scikit-image's Wiener deconvolution, which is told it.
+Mean gain in dB over the photographs, in their centers (see known_blur.py).
 """
 
 import argparse
