@@ -99,7 +99,9 @@ def average(images, size):
 @pytest.mark.parametrize(
     "size", [(1, 1), (16, 48), (45, 64), (96, 33), (31, 90)]
 )
-@pytest.mark.parametrize("mode", ["known", "unknown", "xla"])
+@pytest.mark.parametrize(
+    "mode", ["known", "unknown", pytest.param("xla", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize(
     ("dtype", "tolerance"),
     [

@@ -47,6 +47,7 @@ def instruction_set(**environment):
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_instruction_set_of_the_environment():
     best = library.load().instruction_set
     assert instruction_set() == best

@@ -7,7 +7,10 @@ from tests import oracles
 
 
 @pytest.mark.parametrize("filters", [2, 4, 6], ids="{} filters".format)
-@pytest.mark.parametrize("mode", ["eager", "chunks", "graph", "xla"])
+@pytest.mark.parametrize(
+    "mode",
+    ["eager", "chunks", "graph", pytest.param("xla", marks=pytest.mark.slow)],
+)
 def test_equal_second_differences(filters, mode, rng, monkeypatch):
     """Of 4 channels, along a random direction of all arguments at once."""
     if mode == "chunks":
