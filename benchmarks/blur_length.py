@@ -20,7 +20,8 @@ from skimage.metrics import peak_signal_noise_ratio
 from keras_radn import deblur
 from keras_radn.cli.model_file import add_model_arguments, load_model
 from keras_radn.cli.tables import markdown_table
-from keras_radn.datasets.blur_synthesis import camera_path, expose
+from keras_radn.datasets import motion_blur
+from keras_radn.datasets.blur_synthesis import camera_path
 from keras_radn.datasets.camera import to_uint8
 from keras_radn.datasets.files import list_images, read_rgb
 
@@ -28,24 +29,20 @@ LENGTHS = (2, 4, 8, 16, 24)
 NOISE = 0.8
 
 
-def blur(sharp: np.ndarray, path: np.ndarray, rng) -> np.ndarray:
-    """uint8 `(height, width, 3)` moved along a path, with noise."""
-    light = sharp.astype("float32") / 255
-    return to_uint8(expose([light], [path])[0], 1.0, NOISE, rng)
-
-
 def gains(photographs: list[np.ndarray], length: float, model) -> dict:
     """The means over the photographs of a row of the table."""
     rows = []
     for i, sharp in enumerate(photographs):
         rng = np.random.default_rng([int(length), i])
-        path = camera_path(length, rng.uniform(0, 2 * np.pi))
-        blurred = blur(sharp, path, rng)
+        angle = rng.uniform(0, 2 * np.pi)
+        light = motion_blur(sharp.astype("float32") / 255, length, angle)
+        blurred = to_uint8(light, 1.0, NOISE, rng)
         before, after = (
             peak_signal_noise_ratio(center(sharp, HALF), center(image, HALF))
             for image in (blurred, deblur(blurred, model))
         )
-        told = best_gain(blurred / 255, sharp / 255, kernel_of(path), 1.0)
+        kernel = kernel_of(camera_path(length, angle))
+        told = best_gain(blurred / 255, sharp / 255, kernel, 1.0)
         rows.append((before, after - before, told))
     means = (length, *np.mean(rows, axis=0))
     return dict(zip(("length", "blurred", "gain", "told"), means, strict=True))

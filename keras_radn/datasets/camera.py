@@ -1,8 +1,7 @@
 """What a camera does to the light: averaging, noise, compression."""
 
-import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -58,7 +57,7 @@ class BlurStrength:
 
     def __post_init__(self):
         probabilities = ("foreground", "sharp", "linear_light", "jpeg")
-        for name, value in dataclasses.asdict(self).items():
+        for name, value in asdict(self).items():
             highest = 1 if name in probabilities else math.inf
             if not isinstance(value, int | float) or not 0 <= value <= highest:
                 limits = "in [0, 1]" if highest == 1 else "not negative"

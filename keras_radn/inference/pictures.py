@@ -13,9 +13,9 @@ class PictureError(Exception):
     """The reason why a picture cannot be read: a sentence without its name."""
 
 
-_ORIENTATION = 0x0112
+ORIENTATION = 0x0112  # the tag of EXIF
+EXIF_PREFIX = b"Exif\0\0"
 _XMP_ORIENTATION = re.compile(rb'(tiff:Orientation(?:="|>))([0-9])')
-_EXIF_PREFIX = b"Exif\0\0"
 _DEEP_GRAY = {"uint16": "I;16", "float32": "F"}
 
 
@@ -262,15 +262,15 @@ def upright_exif(exif: bytes) -> bytes:
     Raises:
         struct.error: if they are damaged.
     """
-    data = bytearray(exif.removeprefix(_EXIF_PREFIX))
+    data = bytearray(exif.removeprefix(EXIF_PREFIX))
     order = "<" if data[:2] == b"II" else ">"
     (ifd,) = struct.unpack_from(f"{order}L", data, 4)
     (count,) = struct.unpack_from(f"{order}H", data, ifd)
     for entry in range(ifd + 2, ifd + 2 + 12 * count, 12):
-        if struct.unpack_from(f"{order}H", data, entry)[0] == _ORIENTATION:
+        if struct.unpack_from(f"{order}H", data, entry)[0] == ORIENTATION:
             struct.pack_into(f"{order}HLH", data, entry + 2, 3, 1, 1)
     struct.pack_into(f"{order}L", data, ifd + 2 + 12 * count, 0)
-    return _EXIF_PREFIX + bytes(data)
+    return EXIF_PREFIX + bytes(data)
 
 
 def upright_xmp(xmp: bytes) -> bytes:

@@ -23,6 +23,8 @@ from PIL import (
 )
 
 from keras_radn.inference.pictures import (
+    EXIF_PREFIX,
+    ORIENTATION,
     Encoding,
     Metadata,
     Picture,
@@ -40,8 +42,6 @@ _FORMATS = (
     *("JPEG2000", "AVIF", "HEIF"),
 )
 
-_ORIENTATION = 0x0112
-_EXIF_PREFIX = b"Exif\0\0"
 # Little and big endian, and BigTIFF.
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG_COLORS = (b"cHRM", b"cICP", b"gAMA", b"sRGB")
@@ -318,11 +318,11 @@ def _tiff_pages(file, notes):
 def _metadata(image, icc_profile, notes):
     """What is kept, and the orientation that is still to be applied."""
     orientation, exif = 1, image.info.get("exif")
-    if exif and not exif.startswith(_EXIF_PREFIX):
-        exif = _EXIF_PREFIX + exif
+    if exif and not exif.startswith(EXIF_PREFIX):
+        exif = EXIF_PREFIX + exif
     try:
         tags = image.getexif()
-        orientation = tags.get(_ORIENTATION, 1)
+        orientation = tags.get(ORIENTATION, 1)
         if exif is None and tags:
             exif = tags.tobytes()
         if exif and orientation != 1:

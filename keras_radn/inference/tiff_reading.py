@@ -9,6 +9,7 @@ import tifffile
 from PIL import Image
 
 from keras_radn.inference.pictures import (
+    ORIENTATION,
     Metadata,
     Picture,
     PictureError,
@@ -27,7 +28,6 @@ _LAYOUT_TAGS = {
     *(323, 324, 325, 330, 338, 339, 340, 341, 347, 512, 513, 514, 519, 520),
     *(521, 529, 530, 531, 532, _XMP, 33723, 34377, _ICC, 37724),
 }
-_ORIENTATION = 0x0112
 _EXIF, _GPS, _INTEROPERABILITY = 0x8769, 0x8825, 0xA005
 
 
@@ -131,7 +131,7 @@ def read_tags(page: tifffile.TiffPage, file: BinaryIO) -> tuple[Metadata, int]:
         text = f"its EXIF data are damaged ({error})"
         warnings.warn(text, stacklevel=2)
     xmp = _bytes(page, _XMP)
-    orientation = page.tags.valueof(_ORIENTATION)
+    orientation = page.tags.valueof(ORIENTATION)
     if xmp:
         if orientation is None:
             orientation = xmp_orientation(xmp)
@@ -168,7 +168,7 @@ def _exif(page, file):
 
 
 def _is_exif(tag):
-    return tag not in _LAYOUT_TAGS and tag != _ORIENTATION
+    return tag not in _LAYOUT_TAGS and tag != ORIENTATION
 
 
 def _bytes(page, tag):

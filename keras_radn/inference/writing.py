@@ -14,7 +14,7 @@ import numpy as np
 from PIL import PngImagePlugin
 
 from keras_radn.files import written_beside
-from keras_radn.inference.pictures import Picture
+from keras_radn.inference.pictures import EXIF_PREFIX, Picture
 from keras_radn.inference.reading import register_heif
 from keras_radn.inference.tiff_writing import write_tiff_pages
 
@@ -296,7 +296,7 @@ def _deep_png(picture):
             chunks, b"pHYs", struct.pack(">LLB", *per_metre, 1)
         )
     if metadata.exif:
-        exif = metadata.exif.removeprefix(b"Exif\0\0")
+        exif = metadata.exif.removeprefix(EXIF_PREFIX)
         PngImagePlugin.putchunk(chunks, b"eXIf", exif)
     for chunk in _png_info(metadata).chunks:
         PngImagePlugin.putchunk(chunks, *chunk[:2])

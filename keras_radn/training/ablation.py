@@ -58,12 +58,11 @@ def compare(
         raise ValueError(
             "Rows are compared on `validation` or `gopro`. Received neither."
         )
-    epochs = -(-config.steps // config.steps_per_epoch)
-    if config.validation_epochs > epochs:
+    if config.validation_epochs > config.epochs:
         raise ValueError(
             "Rows are compared by their last validation. Received: "
-            f"validation_epochs={config.validation_epochs} for {epochs} "
-            "epochs; lower it"
+            f"validation_epochs={config.validation_epochs} for "
+            f"{config.epochs} epochs; lower it"
         )
     results = []
     for name, changes in rows.items():

@@ -223,6 +223,11 @@ class TrainingConfig:
                     f"Received: {value!r}"
                 )
 
+    @property
+    def epochs(self) -> int:
+        """Epochs of the whole run; the last one may be shorter."""
+        return -(-self.steps // self.steps_per_epoch)
+
     def stages(self) -> list[tuple[int, int, "TrainingConfig"]]:
         """First step, step after the last and configuration of each part."""
         if not self.progression:

@@ -44,6 +44,7 @@ LOG = "log.csv"
 # Of a model, and of its weights as they are packaged.
 MODEL, WEIGHTS = "model.keras", "weights.npz"
 BEST_MODEL, BEST_WEIGHTS = "best.keras", "best.npz"
+_FILES = CHECKPOINT, CONFIG, LOG, MODEL, WEIGHTS, BEST_MODEL, BEST_WEIGHTS
 # What a checkpoint holds, so that a run which goes on cannot change it.
 _FIXED = (
     "preset",
@@ -140,7 +141,7 @@ def train(
     )
     if chief:
         output.mkdir(parents=True, exist_ok=True)
-        for name in (CHECKPOINT, MODEL, WEIGHTS, BEST_MODEL, BEST_WEIGHTS):
+        for name in _FILES:
             remove_partials(output / name)
         with written_beside(output / CONFIG) as partial:
             partial.write_text(json.dumps(dataclasses.asdict(config), indent=2))
@@ -172,7 +173,7 @@ def train(
                     functools.partial(_stream, config, sources, done)
                 ),
                 initial_epoch=epoch,
-                epochs=-(-config.steps // config.steps_per_epoch),
+                epochs=config.epochs,
                 steps_per_epoch=config.steps_per_epoch,
                 callbacks=callbacks,
                 shuffle=False,  # the stream is in random order already
