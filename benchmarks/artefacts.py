@@ -1,6 +1,7 @@
 """What a network does to pictures that it should leave alone.
 
     python benchmarks/artefacts.py --sharp DIR [--preset NAME | --model FILE]
+                                   [--multi-scale]
 
 Prints for each sharp photograph the PSNR of the output against it and the mean
 change (the shift of brightness and colour), and for made-up flat pictures the
@@ -16,10 +17,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 from skimage.metrics import peak_signal_noise_ratio
 
-import keras_radn
 from keras_radn.cli.model_file import add_model_arguments, load_model
 from keras_radn.cli.tables import markdown_table
 from keras_radn.datasets.files import list_images, read_rgb
+from keras_radn.inference import Deblurrer
 
 PHOTOGRAPHS = {
     "name": ("sharp photograph", ""),
@@ -41,12 +42,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--sharp", required=True, help="folder")
     add_model_arguments(parser)
+    parser.add_argument("--multi-scale", action="store_true")
     options = parser.parse_args()
-    model = load_model(options)
+    deblurrer = Deblurrer(load_model(options), multi_scale=options.multi_scale)
     rows = []
     for path in list_images(options.sharp):
         sharp = read_rgb(path)
-        result = keras_radn.deblur(sharp, model)
+        result = deblurrer(sharp)
         change = result.astype("float64") - sharp
         with np.errstate(divide="ignore"):  # infinite if nothing changes
             psnr = peak_signal_noise_ratio(sharp, result)
@@ -77,7 +79,7 @@ def main() -> None:
     for name, color in flat.items():
         picture = np.broadcast_to(color, (256, 256, 3)).astype("float32")
         # 64 pixels from the border, whose padding the network sees.
-        change = 255 * (keras_radn.deblur(picture, model) - picture)
+        change = 255 * (deblurrer(picture) - picture)
         change = change[64:-64, 64:-64]
         rows.append({"name": name, "largest": np.abs(change).max()})
         for n in (2, 4, 8):

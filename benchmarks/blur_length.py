@@ -1,6 +1,7 @@
 """What a network gains on straight blurs of one length, and a linear filter.
 
     python benchmarks/blur_length.py --sharp DIR [--preset lite | --model FILE]
+                                     [--multi-scale]
 
 Each photograph is moved along a line in a random direction (seeded), in its
 own values and with noise of 0.8/255, and deblurred by the network, which has to
@@ -17,19 +18,19 @@ import numpy as np
 from known_blur import HALF, best_gain, center, kernel_of
 from skimage.metrics import peak_signal_noise_ratio
 
-from keras_radn import deblur
 from keras_radn.cli.model_file import add_model_arguments, load_model
 from keras_radn.cli.tables import markdown_table
 from keras_radn.datasets import motion_blur
 from keras_radn.datasets.blur_synthesis import camera_path
 from keras_radn.datasets.camera import to_uint8
 from keras_radn.datasets.files import list_images, read_rgb
+from keras_radn.inference import Deblurrer
 
 LENGTHS = (2, 4, 8, 16, 24)
 NOISE = 0.8
 
 
-def gains(photographs: list[np.ndarray], length: float, model) -> dict:
+def gains(photographs: list[np.ndarray], length: float, deblur) -> dict:
     """The means over the photographs of a row of the table."""
     rows = []
     for i, sharp in enumerate(photographs):
@@ -39,7 +40,7 @@ def gains(photographs: list[np.ndarray], length: float, model) -> dict:
         blurred = to_uint8(light, 1.0, NOISE, rng)
         before, after = (
             peak_signal_noise_ratio(center(sharp, HALF), center(image, HALF))
-            for image in (blurred, deblur(blurred, model))
+            for image in (blurred, deblur(blurred))
         )
         kernel = kernel_of(camera_path(length, angle))
         told = best_gain(blurred / 255, sharp / 255, kernel, 1.0)
@@ -53,8 +54,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--sharp", required=True)
     add_model_arguments(parser)
+    parser.add_argument("--multi-scale", action="store_true")
     options = parser.parse_args()
-    model = load_model(options)
+    deblur = Deblurrer(load_model(options), multi_scale=options.multi_scale)
     photographs = [read_rgb(path) for path in list_images(options.sharp)]
     columns = {
         "length": ("blur, px", ""),
@@ -62,7 +64,7 @@ def main() -> None:
         "gain": ("network, dB", "+.2f"),
         "told": ("Wiener filter told the blur, dB", "+.2f"),
     }
-    rows = [gains(photographs, length, model) for length in LENGTHS]
+    rows = [gains(photographs, length, deblur) for length in LENGTHS]
     print(markdown_table(rows, columns))
 
 

@@ -90,6 +90,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "slower",
     )
     parser.add_argument(
+        "--multi-scale",
+        action="store_true",
+        help="what is corrected at 4 scales: better, most of all for short "
+        "blurs, 7.5 times slower",
+    )
+    parser.add_argument(
         "--compare",
         action="store_true",
         help="write NAME.compare.jpg with before and after, too",
@@ -217,6 +223,7 @@ def _reports(jobs, options) -> Iterator[Report]:
                 deblurrer = deblurrer or Deblurrer(
                     load_network(options),
                     ensemble=options.ensemble,
+                    multi_scale=options.multi_scale,
                     tile=options.tile,
                     overlap=options.overlap,
                 )
@@ -251,6 +258,7 @@ def _ray_reports(jobs, options):
             skip_existing=options.skip_existing,
             dtype=options.dtype,
             ensemble=options.ensemble,
+            multi_scale=options.multi_scale,
             tile=options.tile,
             overlap=options.overlap,
         )

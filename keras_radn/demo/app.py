@@ -45,10 +45,11 @@ def make_app(
 ) -> FastAPI:
     """The application.
 
-    `POST /api/pictures?name=NAME&ensemble=true` with the bytes of a file as
-    `application/octet-stream` starts a job, `GET /api/pictures/ID` tells how
-    far it is, `GET /api/pictures/ID/deblurred.png` gets its result, and
-    `DELETE /api/pictures/ID` gives it up. Errors are `{"error": sentence}`.
+    `POST /api/pictures?name=NAME&ensemble=true&multi_scale=true` with the bytes
+    of a file as `application/octet-stream` starts a job, `GET
+    /api/pictures/ID` tells how far it is, `GET
+    /api/pictures/ID/deblurred.png` gets its result, and `DELETE
+    /api/pictures/ID` gives it up. Errors are `{"error": sentence}`.
 
     Args:
         jobs: what does the work.
@@ -97,7 +98,10 @@ def make_app(
 
     @app.post("/api/pictures", status_code=202)
     async def send(
-        request: Request, name: str = "picture", ensemble: bool = False
+        request: Request,
+        name: str = "picture",
+        ensemble: bool = False,
+        multi_scale: bool = False,
     ):
         kind = request.headers.get("content-type")
         if kind != "application/octet-stream":
@@ -111,7 +115,7 @@ def make_app(
             jobs.require_place()
             data = await _read_body(request, max_bytes)
             picture = await run_in_threadpool(_read, data, name, max_pixels)
-            job = jobs.submit(picture, name, ensemble)
+            job = jobs.submit(picture, name, ensemble, multi_scale)
         except BusyError:
             raise _RefusedError(
                 503,

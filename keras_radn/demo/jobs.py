@@ -29,6 +29,7 @@ class Job:
         picture: what was sent.
         name: of its file.
         ensemble: whether it is seen in all 8 orientations.
+        multi_scale: whether it is seen at 4 scales.
         folder: where the results are written.
         id: which nobody can guess.
         state: `"queued"`, `"deblurring"`, `"inspecting"` (the deblurred
@@ -42,6 +43,7 @@ class Job:
     picture: Picture | None
     name: str
     ensemble: bool
+    multi_scale: bool
     folder: Path
     id: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     state: str = "queued"
@@ -109,14 +111,20 @@ class JobQueue:
         if len(self._waiting) >= self._most_waiting:
             raise BusyError
 
-    def submit(self, picture: Picture, name: str, ensemble: bool) -> Job:
+    def submit(
+        self,
+        picture: Picture,
+        name: str,
+        ensemble: bool = False,
+        multi_scale: bool = False,
+    ) -> Job:
         """Adds a job.
 
         Raises:
             BusyError: if there is no place for it.
         """
         folder = self._folder / str(next(self._numbers))
-        job = Job(picture, name, ensemble, folder)
+        job = Job(picture, name, ensemble, multi_scale, folder)
         with self._changed:
             self.require_place()
             self._waiting.append(job)

@@ -33,15 +33,18 @@ def make_work(model: keras.Model) -> Callable[[Job], None]:
     # Maps are looked up in the Keras model; this one only deblurs, but fast.
     network = for_inference(model)
     deblurrers = {
-        ensemble: Deblurrer(network, ensemble=ensemble)
+        (ensemble, multi_scale): Deblurrer(
+            network, ensemble=ensemble, multi_scale=multi_scale
+        )
         for ensemble in (False, True)
+        for multi_scale in (False, True)
     }
 
     def work(job: Job) -> None:
         pixels = job.picture.pixels
-        deblurrer = deblurrers[job.ensemble]
-        runs = len(deblurrer.grid(*pixels.shape[:2]))
-        job.report_progress(0, runs * (8 if job.ensemble else 1))
+        deblurrer = deblurrers[job.ensemble, job.multi_scale]
+        tiles = len(deblurrer.grid(*pixels.shape[:2]))
+        job.report_progress(0, tiles * deblurrer.runs_per_tile)
         job.state = "deblurring"
         save_pages([job.picture], job.folder / "before.png")
         sharp = job.picture.with_pixels(deblurrer(pixels, job.report_progress))

@@ -41,6 +41,7 @@ def deblur_on_ray(
     manifest: str | os.PathLike | None = None,
     dtype: str = "auto",
     ensemble: bool = False,
+    multi_scale: bool = False,
     tile: int | str | None = "auto",
     overlap: int | None = None,
     quality: int | None = None,
@@ -72,6 +73,7 @@ def deblur_on_ray(
             `manifest.jsonl` in the output.
         dtype: see `deblur`.
         ensemble: see `deblur`.
+        multi_scale: see `deblur`.
         tile: see `deblur`.
         overlap: see `deblur`.
         quality: of lossy formats; see `save_pages`.
@@ -99,6 +101,7 @@ def deblur_on_ray(
         skip_existing=skip_existing,
         dtype=dtype,
         ensemble=ensemble,
+        multi_scale=multi_scale,
         tile=tile,
         overlap=overlap,
     )

@@ -9,6 +9,11 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_radn.inference import tiling
+from keras_radn.inference.multi_scale import (
+    MOST_PIXELS,
+    SCALES,
+    multi_scale_ensemble,
+)
 from keras_radn.inference.network import as_function, self_ensemble
 from keras_radn.inference.pictures import from_pil
 from keras_radn.inference.reading import read_picture
@@ -30,6 +35,7 @@ def deblur(
     *,
     dtype: str = "auto",
     ensemble: bool = False,
+    multi_scale: bool = False,
     tile: int | str | None = "auto",
     overlap: int | None = None,
     progress: Progress | None = None,
@@ -56,6 +62,10 @@ def deblur(
         ensemble: whether the network sees the picture in all 8 orientations
             and the mean of its answers is taken: the paper's Final+, for 8
             times the time.
+        multi_scale: whether the network sees the picture at 4 scales, from 0.7
+            to 2 times its sides, and what it corrects there is weighted: for
+            7.5 times the time, better than `ensemble`, above all where the
+            blur is of few pixels. Not in the paper. Both can be joined.
         tile: the longest side of a tile in pixels; `"auto"`: as large as the
             memory allows, up to 2 megapixels; `None`: the whole image at once.
             The self-attention of the network sees a tile only.
@@ -63,7 +73,8 @@ def deblur(
             a third of a tile; `None`: 96, less for tiles of less than 288.
             This and `tile` are rounded up to multiples of 32.
         progress: called as `progress(done, total)` after each run of the
-            network: one per tile, 8 with `ensemble`.
+            network: one per tile; 8 times as many with `ensemble`, 4 times with
+            `multi_scale`.
 
     Returns:
         An array of the shape and dtype of the input, or a PIL image; for a
@@ -89,7 +100,12 @@ def deblur(
     ```
     """
     deblurrer = Deblurrer(
-        model, dtype=dtype, ensemble=ensemble, tile=tile, overlap=overlap
+        model,
+        dtype=dtype,
+        ensemble=ensemble,
+        multi_scale=multi_scale,
+        tile=tile,
+        overlap=overlap,
     )
     if isinstance(image, np.ndarray):
         return deblurrer(image, progress)
@@ -116,6 +132,7 @@ class Deblurrer:
         model: see `deblur`.
         dtype: see `deblur`.
         ensemble: see `deblur`.
+        multi_scale: see `deblur`.
         tile: see `deblur`.
         overlap: see `deblur`.
 
@@ -138,6 +155,7 @@ class Deblurrer:
         *,
         dtype: str = "auto",
         ensemble: bool = False,
+        multi_scale: bool = False,
         tile: int | str | None = "auto",
         overlap: int | None = None,
     ):
@@ -167,6 +185,7 @@ class Deblurrer:
         self._model = model
         self.dtype = dtype
         self.ensemble = ensemble
+        self.multi_scale = multi_scale
         self._max_pixels = None
 
     @property
@@ -175,6 +194,12 @@ class Deblurrer:
         if self._model is None:
             self._model = default_model(self.dtype)
         return self._model
+
+    @property
+    def runs_per_tile(self) -> int:
+        """How often the network sees each tile, at one scale or another."""
+        orientations = 8 if self.ensemble else 1
+        return orientations * (len(SCALES) if self.multi_scale else 1)
 
     def __call__(
         self, image: np.ndarray, progress: Progress | None = None
@@ -200,6 +225,8 @@ class Deblurrer:
         limit = self._max_pixels
         if self.tile == "auto":
             affordable = tiling.affordable_pixels()
+            if self.multi_scale:
+                affordable = int(affordable / MOST_PIXELS)
             limit = min(affordable, limit or affordable)
         elif limit is None:
             side = self.tile or _aligned(max(height, width))
@@ -226,8 +253,12 @@ class Deblurrer:
     def _run(self, grid, pixels, scale, progress):
         network = as_function(self.model)
         if progress is not None:
-            total = len(grid) * (8 if self.ensemble else 1)
+            total = len(grid) * self.runs_per_tile
             network = _counted(network, total, progress)
+        if self.ensemble:
+            network = functools.partial(self_ensemble, network)
+        if self.multi_scale:
+            network = functools.partial(multi_scale_ensemble, network)
         whole = len(grid) == 1
 
         def tile_at(y, x):
@@ -236,10 +267,7 @@ class Deblurrer:
             tile = tile.astype("float32") / scale
             gray = tile.shape[-1] == 1
             tile = np.repeat(tile, 3, axis=-1) if gray else tile
-            if self.ensemble:
-                sharp = self_ensemble(network, tile)
-            else:
-                sharp = network(tile)
+            sharp = network(tile)
             return sharp.mean(axis=-1, keepdims=True) if gray else sharp
 
         result = np.empty(pixels.shape, pixels.dtype)

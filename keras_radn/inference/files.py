@@ -61,6 +61,7 @@ def deblur_files(
     model: keras.Model | Callable | None = None,
     *,
     ensemble: bool = False,
+    multi_scale: bool = False,
     tile: int | str | None = "auto",
     overlap: int | None = None,
     quality: int | None = None,
@@ -75,6 +76,7 @@ def deblur_files(
         output: a folder, or for one input file a file with an image suffix.
         model: see `deblur`.
         ensemble: see `deblur`.
+        multi_scale: see `deblur`.
         tile: see `deblur`.
         overlap: see `deblur`.
         quality: of lossy formats; see `save_pages`.
@@ -100,7 +102,13 @@ def deblur_files(
     if isinstance(inputs, str | os.PathLike):
         inputs = [inputs]
     jobs = plan_jobs(inputs, output, compare=compare)
-    deblurrer = Deblurrer(model, ensemble=ensemble, tile=tile, overlap=overlap)
+    deblurrer = Deblurrer(
+        model,
+        ensemble=ensemble,
+        multi_scale=multi_scale,
+        tile=tile,
+        overlap=overlap,
+    )
     return (
         run_job(job, deblurrer, quality, force, skip_existing) for job in jobs
     )

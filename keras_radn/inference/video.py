@@ -33,6 +33,7 @@ def deblur_video(
     model: keras.Model | Callable | None = None,
     *,
     ensemble: bool = False,
+    multi_scale: bool = False,
     tile: int | str | None = "auto",
     overlap: int | None = None,
     force: bool = False,
@@ -61,6 +62,7 @@ def deblur_video(
         target: the file to write, .mp4, .m4v, .mov, .mkv or .webm.
         model: see `deblur`.
         ensemble: see `deblur`.
+        multi_scale: see `deblur`.
         tile: see `deblur`.
         overlap: see `deblur`.
         force: whether an existing target is replaced.
@@ -87,7 +89,13 @@ def deblur_video(
     inference.deblur_video("clip.mp4", "sharp.mp4")
     ```
     """
-    deblurrer = Deblurrer(model, ensemble=ensemble, tile=tile, overlap=overlap)
+    deblurrer = Deblurrer(
+        model,
+        ensemble=ensemble,
+        multi_scale=multi_scale,
+        tile=tile,
+        overlap=overlap,
+    )
     return process_video(source, target, deblurrer, force, progress).notes
 
 
@@ -137,6 +145,7 @@ def process_video(
         "part_frames": PART_FRAMES,
         "model": _digest(deblurrer.model),
         "ensemble": deblurrer.ensemble,
+        "multi_scale": deblurrer.multi_scale,
         "tile": deblurrer.tile,
         "overlap": deblurrer.overlap,
     }

@@ -58,6 +58,8 @@ def evaluate_pairs(
     blur: str | None = None,
     ensemble: bool = False,
     restore: Callable[[np.ndarray], np.ndarray] | None = None,
+    *,
+    multi_scale: bool = False,
 ) -> list[dict]:
     """PSNR and SSIM before and after, for each pair of a folder.
 
@@ -73,6 +75,8 @@ def evaluate_pairs(
         ensemble: whether to use the self-ensemble (Final+).
         restore: what is measured in place of a model: a function of uint8
             `(height, width, 3)`, for example one of `CLASSICAL`.
+        multi_scale: whether to use the ensemble of scales; see
+            `keras_radn.deblur`.
 
     Returns:
         Per pair a dictionary with `name`, `blurred_psnr`, `deblurred_psnr`
@@ -96,7 +100,9 @@ def evaluate_pairs(
     warm_up = restore
     if restore is None:
         warm_up = functools.partial(deblur, model=model)
-        restore = functools.partial(deblur, model=model, ensemble=ensemble)
+        restore = functools.partial(
+            warm_up, ensemble=ensemble, multi_scale=multi_scale
+        )
     warm = set()
     rows = []
     for i in range(len(pairs)):

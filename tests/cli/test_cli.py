@@ -142,7 +142,7 @@ def test_notes_and_options(picture, identity, tmp_path, capsys):
     with Image.open(picture) as image:
         image.resize((400, 300)).convert("CMYK").save(source)
     options = ["--compare", "--quality", 50, "--tile", 128, "--overlap", 32]
-    options += ["--ensemble"]
+    options += ["--ensemble", "--multi-scale"]
     status, out, err = run(capsys, "deblur", source, "-o", target, *options)
     assert (status, out, len(err)) == (0, [str(target)], 1)
     assert err[0].startswith(f"keras-radn: note: {source}: CMYK")

@@ -42,7 +42,7 @@ def jobs(gate, tmp_path):
 
 
 def submit(jobs, name):
-    return jobs.submit(PICTURE, name, ensemble=False)
+    return jobs.submit(PICTURE, name)
 
 
 def wait_for(job, state):

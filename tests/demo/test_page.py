@@ -131,16 +131,30 @@ def test_actual_size_shows_the_middle(page, photo, tmp_path):
     assert line["x"] + 1 == pytest.approx(180, abs=2)
 
 
-def test_self_ensemble_does_the_picture_again(page, photo_file, model_file):
+@pytest.mark.parametrize(
+    ("switches", "options"),
+    [
+        (["Self-ensemble"], {"ensemble": True}),
+        (["Multi-scale"], {"multi_scale": True}),
+        (
+            ["Self-ensemble", "Multi-scale"],
+            {"ensemble": True, "multi_scale": True},
+        ),
+    ],
+)
+def test_ensembles_do_the_picture_again(
+    switches, options, page, photo_file, model_file
+):
     page.set_input_files("#file", photo_file)
     wait_until_done(page)
-    page.get_by_text("Self-ensemble").click()
-    page.wait_for_selector("body[data-view=working]")
-    wait_until_done(page)
+    for switch in switches:
+        page.get_by_text(switch).click()
+        page.wait_for_selector("body[data-view=working]")
+        wait_until_done(page)
     network = inference_model(
         keras.models.load_model(model_file, compile=False), "auto"
     )
-    expected = keras_radn.deblur(photo_file, network, ensemble=True)
+    expected = keras_radn.deblur(photo_file, network, **options)
     np.testing.assert_array_equal(downloaded(page)[1], np.asarray(expected))
 
 

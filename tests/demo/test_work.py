@@ -32,7 +32,7 @@ def test_a_large_picture_gets_maps_of_a_reduced_one(
     monkeypatch.setattr(
         "keras_radn.demo.work.affordable_pixels", lambda: 32 * 48
     )
-    job = Job(Picture(photo[:64, :96]), "a.png", False, tmp_path)
+    job = Job(Picture(photo[:64, :96]), "a.png", False, False, tmp_path)
     make_work(tiny_radn())(job)
     assert set(job.maps) == {"offsets", "attention"}
     assert all(m["width"] == 48 for m in job.maps.values())
@@ -45,7 +45,7 @@ def test_a_large_picture_gets_maps_of_a_reduced_one(
 @pytest.mark.slow
 def test_a_network_without_offsets_and_attention_has_no_maps(photo, tmp_path):
     model = keras_radn.ResidualBaseline(deformable_layers=0)
-    job = Job(Picture(photo[:16, :16]), "a.png", False, tmp_path)
+    job = Job(Picture(photo[:16, :16]), "a.png", False, False, tmp_path)
     make_work(model)(job)
     assert job.maps == {}
     assert (tmp_path / "deblurred.png").is_file()

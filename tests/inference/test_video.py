@@ -487,6 +487,10 @@ def test_goes_on_where_it_was_interrupted(
     calls.clear()
     deblur_video(clip, target, model, force=True, tile=64, overlap=0)
     assert len(calls) == 5
+    interrupted(clip, target, model, force=True)
+    calls.clear()
+    deblur_video(clip, target, model, force=True, multi_scale=True)
+    assert len(calls) == 5
 
 
 def test_decode_times(rng):

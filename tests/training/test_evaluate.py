@@ -5,7 +5,7 @@ from scipy import ndimage
 from skimage import data, io, util
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from keras_radn import RADN
+from keras_radn import RADN, deblur
 from keras_radn.datasets import ImagePairs, patch_dataset
 from keras_radn.metrics import PSNR
 from keras_radn.training import CLASSICAL, evaluate_pairs, scores
@@ -46,6 +46,21 @@ def test_evaluation_follows_the_protocol(pairs_folder):
             gaussian_ssim(blurred, sharp), abs=1e-6
         )
         assert row["deblurred_ssim"] == row["blurred_ssim"]
+
+
+def test_evaluation_of_an_ensemble(pairs_folder, tiny_radn):
+    """What is measured is what `deblur` gives with the same options."""
+    model = tiny_radn()
+    blurred, sharp = ImagePairs(pairs_folder).whole(0)
+    for options in (
+        {"multi_scale": True},
+        {"ensemble": True, "multi_scale": True},
+    ):
+        result = deblur(blurred, model, **options)
+        row, _ = evaluate_pairs(pairs_folder, model, **options)
+        assert row["deblurred_psnr"] == pytest.approx(
+            peak_signal_noise_ratio(sharp, result)
+        )
 
 
 @pytest.mark.parametrize("kind", ["random", "photo"])

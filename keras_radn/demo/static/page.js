@@ -110,6 +110,7 @@ async function start(chosen) {
     const query = new URLSearchParams({
       name: file.name,
       ensemble: $("ensemble").checked,
+      multi_scale: $("multi-scale").checked,
     });
     const answer = await ask(`api/pictures?${query}`, {
       method: "POST",
@@ -218,7 +219,9 @@ $("zoom").addEventListener("change", () => {
   stage.scrollLeft = (stage.scrollWidth - stage.clientWidth) / 2;
   stage.scrollTop = (stage.scrollHeight - stage.clientHeight) / 2;
 });
-$("ensemble").addEventListener("change", () => file && start(file));
+for (const name of ["ensemble", "multi-scale"]) {
+  $(name).addEventListener("change", () => file && start(file));
+}
 for (const radio of document.querySelectorAll("[name=view]")) {
   radio.addEventListener("change", () => turnTo(radio.value));
 }
