@@ -49,8 +49,20 @@ def multi_scale_ensemble(
     Returns:
         float32 array of the same shape; not clipped.
     """
-    corrections = [_correction(network, image, scale) for scale in SCALES]
-    height, width = image.shape[:2]
+    corrections = [correction(network, image, scale) for scale in SCALES]
+    return image + weighted_mean(corrections)
+
+
+def weighted_mean(corrections: list[np.ndarray]) -> np.ndarray:
+    """What is to be corrected; see `multi_scale_ensemble`.
+
+    Args:
+        corrections: at each of `SCALES`, float32 `(height, width, 3)`.
+
+    Returns:
+        float32 array of the same shape.
+    """
+    height, width = corrections[0].shape[:2]
     grid = [max(1, round(side / _WINDOW)) for side in (width, height)]
     energies = np.stack(
         [
@@ -62,13 +74,25 @@ def multi_scale_ensemble(
     share = np.minimum(1, _MOST * own / (energies + _NOTHING))
     weights = np.square(share * energies + _NOTHING)
     factors = weights / weights.sum(axis=0) * share
-    total = image.copy()
-    for correction, factor in zip(corrections, factors, strict=True):
-        total += correction * _resized(factor, (width, height), Image.BILINEAR)
-    return total
+    return sum(
+        change * _resized(factor, (width, height), Image.BILINEAR)
+        for change, factor in zip(corrections, factors, strict=True)
+    )
 
 
-def _correction(network, image, scale):
+def correction(
+    network: Callable[[np.ndarray], np.ndarray], image: np.ndarray, scale: float
+) -> np.ndarray:
+    """What a network changes in an image that it sees at another scale.
+
+    Args:
+        network: a function of an image of any size.
+        image: float32 `(height, width, 3)` in [0, 1].
+        scale: of its sides.
+
+    Returns:
+        float32 array of the image's shape.
+    """
     if scale == _OWN:
         return network(image) - image
     height, width = image.shape[:2]

@@ -119,11 +119,6 @@ def train(
     resumed = checkpoint.exists()
     if resumed:
         _check_same_run(config, output / CONFIG)
-    if check_data and not resumed and chief:
-        stages = config.stages()
-        check_sources(sources, max(stage.patch_size for *_, stage in stages))
-        if validation is not None:
-            check_sources([validation], SSIM_WINDOW)
     with strategy.scope():
         if resumed:
             model = keras.models.load_model(checkpoint)
@@ -131,6 +126,12 @@ def train(
             model.optimizer.learning_rate = _learning_rates(config)
         else:
             model = new_model(config)
+    # After the model, whose errors are quicker to be found than the data's.
+    if check_data and not resumed and chief:
+        stages = config.stages()
+        check_sources(sources, max(stage.patch_size for *_, stage in stages))
+        if validation is not None:
+            check_sources([validation], SSIM_WINDOW)
     done = completed_steps(model)
     epoch = done // config.steps_per_epoch
     callbacks = [Guard(config.steps, checkpoint)]

@@ -431,6 +431,13 @@ def test_blur_of_a_later_part(config, monkeypatch):
     assert [size for size, *_ in seen] == [48]
 
 
+def test_wrong_settings_before_the_data(config, tmp_path):
+    """To read all images takes minutes."""
+    wrong = dataclasses.replace(config, patch_size=256, decay_steps=99)
+    with pytest.raises(ValueError, match="must fit into `steps`"):
+        train(wrong, tmp_path / "run")
+
+
 def test_bad_image_before_the_training(config, tmp_path):
     small = dataclasses.replace(config, patch_size=256)
     with pytest.raises(ValueError, match=r"0\.png"):
