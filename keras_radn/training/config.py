@@ -25,6 +25,7 @@ _PROGRESSIVE = (
     "strength",
     "pairs_share",
     "videos_share",
+    "balance",
 )
 
 
@@ -65,8 +66,9 @@ class TrainingConfig:
         patch_size: side of the patches in pixels.
         progression: what changes in later parts of the run. A table for each
             part with its first `step` and new values of `patch_size`,
-            `batch_size`, `learning_rate`, `strength`, `pairs_share` or
-            `videos_share`; what it does not name stays as in the part before.
+            `batch_size`, `learning_rate`, `strength`, `pairs_share`,
+            `videos_share` or `balance` (which is 0 in all parts or in none);
+            what it does not name stays as in the part before.
         batch_size: patches per step, of all replicas together.
         steps: steps of the whole run.
         loss: `"charbonnier"`, `"mean_absolute_error"` or
@@ -195,6 +197,12 @@ class TrainingConfig:
             raise ValueError(
                 "The steps of `progression` must rise and be less than "
                 f"`steps`. Received: {self.progression}, steps={self.steps}"
+            )
+        # Batches with weights and without are not one stream.
+        if len({stage.balance > 0 for *_, stage in self.stages()}) > 1:
+            raise ValueError(
+                "`balance` must be 0 in all parts of `progression` or in none. "
+                f"Received: {[stage.balance for *_, stage in self.stages()]}"
             )
         for name in ("pairs_share", "videos_share"):
             if not 0 <= getattr(self, name) <= 1:

@@ -107,6 +107,10 @@ def test_packaged_config(name):
             {"stills": "a", "progression": [{"step": 5, "seed": 1}]},
             r"can not change \['seed'\]",
         ),
+        (
+            {"stills": "a", "progression": [{"step": 5, "balance": 1e-3}]},
+            r"in all parts .* or in none. Received: \[0.0, 0.001\]",
+        ),
     ],
 )
 def test_bad_arguments(arguments, message):
