@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
+from PIL.Image import Resampling
 
 _OWN = 1.0
 
@@ -66,7 +67,7 @@ def weighted_mean(corrections: list[np.ndarray]) -> np.ndarray:
     grid = [max(1, round(side / _WINDOW)) for side in (width, height)]
     energies = np.stack(
         [
-            _resized(np.square(c).mean(-1, keepdims=True), grid, Image.BOX)
+            _resized(np.square(c).mean(-1, keepdims=True), grid, Resampling.BOX)
             for c in corrections
         ]
     )
@@ -75,7 +76,7 @@ def weighted_mean(corrections: list[np.ndarray]) -> np.ndarray:
     weights = np.square(share * energies + _NOTHING)
     factors = weights / weights.sum(axis=0) * share
     return sum(
-        change * _resized(factor, (width, height), Image.BILINEAR)
+        change * _resized(factor, (width, height), Resampling.BILINEAR)
         for change, factor in zip(corrections, factors, strict=True)
     )
 
@@ -98,8 +99,8 @@ def correction(
     height, width = image.shape[:2]
     size = [max(1, round(scale * side)) for side in (width, height)]
     # Lanczos keeps most of the detail, and overshoots at edges.
-    seen = np.clip(_resized(image, size, Image.LANCZOS), 0, 1)
-    return _resized(network(seen) - seen, (width, height), Image.LANCZOS)
+    seen = np.clip(_resized(image, size, Resampling.LANCZOS), 0, 1)
+    return _resized(network(seen) - seen, (width, height), Resampling.LANCZOS)
 
 
 def _resized(array, size, resample):

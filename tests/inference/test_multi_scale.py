@@ -102,6 +102,7 @@ def test_tiles_have_a_quarter_of_the_pixels(ensemble, monkeypatch, rng):
     assert calls == [(i + 1, len(seen)) for i in range(len(seen))]
 
 
+@pytest.mark.slow
 def test_joined_with_the_orientations(tiny_radn, photo):
     """Then turning the picture makes no difference but for rounding."""
     model, picture = tiny_radn(), photo[:64, :96]

@@ -48,6 +48,7 @@ def test_evaluation_follows_the_protocol(pairs_folder):
         assert row["deblurred_ssim"] == row["blurred_ssim"]
 
 
+@pytest.mark.slow
 def test_evaluation_of_an_ensemble(pairs_folder, tiny_radn):
     """What is measured is what `deblur` gives with the same options."""
     model = tiny_radn()
