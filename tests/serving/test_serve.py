@@ -104,18 +104,26 @@ def test_health_and_metrics(limited):
 @pytest.mark.slow
 def test_access_log(limited):
     limited.post("small/versions/1:predict", json=ROW)
-    limited.get("/v1/models/half")
-    lines = [
-        json.loads(line[line.index("{") :])
-        for line in limited.log.read_text().splitlines()
-        if "{" in line
-    ]
-    *_, predicted, failed = lines
-    assert predicted["request"] == "POST /v1/models/small/versions/1:predict"
-    assert predicted["status"] == 200
-    assert predicted["bytes_in"] == len(json.dumps(ROW))
-    assert predicted["ms"] > 0
-    assert (failed["status"], "half" in failed["error"]) == (404, True)
+    limited.get("/v1/models/nobody")
+
+    def logged(request):
+        """The last line of a request: it is written after the answer."""
+        found = [
+            line[line.index("{") :]
+            for line in limited.log.read_text().splitlines()
+            if f'"{request}"' in line
+        ]
+        return found[-1] if found else ""
+
+    predicted = "POST /v1/models/small/versions/1:predict"
+    failed = "GET /v1/models/nobody"
+    wait_until(lambda: logged(predicted) and logged(failed).endswith("}"))
+    line = json.loads(logged(predicted))
+    assert line["status"] == 200
+    assert line["bytes_in"] == len(json.dumps(ROW))
+    assert line["ms"] > 0
+    line = json.loads(logged(failed))
+    assert (line["status"], "nobody" in line["error"]) == (404, True)
 
 
 @pytest.mark.slow
