@@ -16,6 +16,7 @@ from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from keras_radn.cli.messages import printable, say
 from keras_radn.cli.model_file import (
+    add_ensemble_arguments,
     add_model_arguments,
     load_model,
     load_network,
@@ -83,18 +84,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="what is computed in; auto: bfloat16, which is faster and looks "
         "the same, if the processor has instructions for it",
     )
-    parser.add_argument(
-        "--ensemble",
-        action="store_true",
-        help="the mean over 8 orientations (Final+): a little better, 8 times "
-        "slower",
-    )
-    parser.add_argument(
-        "--multi-scale",
-        action="store_true",
-        help="what is corrected at 4 scales: better, most of all for short "
-        "blurs, 7.5 times slower",
-    )
+    add_ensemble_arguments(parser)
     parser.add_argument(
         "--compare",
         action="store_true",

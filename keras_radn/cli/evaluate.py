@@ -2,7 +2,11 @@ import argparse
 import json
 from pathlib import Path
 
-from keras_radn.cli.model_file import add_model_arguments, load_model
+from keras_radn.cli.model_file import (
+    add_ensemble_arguments,
+    add_model_arguments,
+    load_model,
+)
 from keras_radn.cli.tables import markdown_table, write_csv
 from keras_radn.files import written_beside
 
@@ -38,16 +42,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         metavar="NAME",
         help="folders of blurred images, for example blur_gamma",
     )
-    parser.add_argument(
-        "--ensemble",
-        action="store_true",
-        help="use the self-ensemble (Final+), 8 times slower",
-    )
-    parser.add_argument(
-        "--multi-scale",
-        action="store_true",
-        help="use the ensemble of 4 scales, 7.5 times slower",
-    )
+    add_ensemble_arguments(parser)
     parser.add_argument(
         "--classical",
         action="store_true",

@@ -1,4 +1,4 @@
-"""The options `--preset` and `--model`, which several commands have."""
+"""Options on the network and its ensembles, which several commands have."""
 
 import argparse
 import warnings
@@ -31,6 +31,22 @@ def add_model_arguments(
         "--model", metavar="FILE", help="a .keras file to use in its place"
     )
     return group
+
+
+def add_ensemble_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds `--ensemble` and `--multi-scale`."""
+    parser.add_argument(
+        "--ensemble",
+        action="store_true",
+        help="the mean over 8 orientations (Final+): a little better, 8 times "
+        "slower",
+    )
+    parser.add_argument(
+        "--multi-scale",
+        action="store_true",
+        help="what is corrected at 4 scales: better, most of all for short "
+        "blurs, 8 to 9 times slower",
+    )
 
 
 def load_model(options: argparse.Namespace) -> keras.Model:

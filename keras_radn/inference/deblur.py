@@ -64,8 +64,9 @@ def deblur(
             times the time.
         multi_scale: whether the network sees the picture at 4 scales, from 0.7
             to 2 times its sides, and what it corrects there is weighted, for
-            7.5 times the time: mostly better than `ensemble`, most of all where
-            the blur is of few pixels. Not in the paper. Both can be joined.
+            8 to 9 times the time: mostly better than `ensemble`, most of all
+            where the blur is of few pixels. Not in the paper. Both can be
+            joined.
         tile: the longest side of a tile in pixels; `"auto"`: as large as the
             memory allows, up to 2 megapixels; `None`: the whole image at once.
             The self-attention of the network sees a tile only.

@@ -193,16 +193,18 @@ class TrainingConfig:
                     f"`progression` can not change {sorted(unknown)}. "
                     f"Known: {sorted(_PROGRESSIVE)}."
                 )
-        if any(first >= end for first, end, _ in self.stages()):
+        stages = self.stages()
+        if any(first >= end for first, end, _ in stages):
             raise ValueError(
                 "The steps of `progression` must rise and be less than "
                 f"`steps`. Received: {self.progression}, steps={self.steps}"
             )
         # Batches with weights and without are not one stream.
-        if len({stage.balance > 0 for *_, stage in self.stages()}) > 1:
+        balances = [stage.balance for *_, stage in stages]
+        if any(balances) and not all(balances):
             raise ValueError(
                 "`balance` must be 0 in all parts of `progression` or in none. "
-                f"Received: {[stage.balance for *_, stage in self.stages()]}"
+                f"Received: {balances}"
             )
         for name in ("pairs_share", "videos_share"):
             if not 0 <= getattr(self, name) <= 1:

@@ -109,7 +109,8 @@ def train(
     """
     output = Path(output)
     strategy = strategy or tf.distribute.get_strategy()
-    for *_, stage in config.stages():
+    stages = [stage for *_, stage in config.stages()]
+    for stage in stages:
         _check_batch(stage.batch_size, strategy)
         blur_strength(stage)  # so that a wrong one is an error here
     sources = training_sources(config)
@@ -128,8 +129,7 @@ def train(
             model = new_model(config)
     # After the model, whose errors are quicker to be found than the data's.
     if check_data and not resumed and chief:
-        stages = config.stages()
-        check_sources(sources, max(stage.patch_size for *_, stage in stages))
+        check_sources(sources, max(stage.patch_size for stage in stages))
         if validation is not None:
             check_sources([validation], SSIM_WINDOW)
     done = completed_steps(model)
