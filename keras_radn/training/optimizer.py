@@ -156,8 +156,19 @@ class ConvMuon(_OfNetworks, keras.optimizers.Muon):
         return x * (longest**0.5 * self.rms_rate)
 
     def zeropower_via_newtonschulz5(self, x, steps: int):
-        matrix = ops.reshape(x, (-1, x.shape[-1]))
+        # Keras's iteration, with fewer passes over the matrix: its sides are
+        # swapped by the products, and `a` is on the diagonal of the small one.
+        matrix = tf.reshape(x, (-1, x.shape[-1]))
+        matrix /= tf.norm(matrix) + 1e-7
         # Half precision is enough for what is an approximation anyway.
-        matrix = ops.cast(matrix, "bfloat16")
-        matrix = super().zeropower_via_newtonschulz5(matrix, steps)
-        return ops.cast(ops.reshape(matrix, x.shape), x.dtype)
+        matrix = tf.cast(matrix, tf.bfloat16)
+        rows, columns = matrix.shape
+        tall = rows > columns
+        diagonal = self.muon_a * tf.eye(min(rows, columns), dtype=matrix.dtype)
+        for _ in range(steps):
+            gram = tf.matmul(
+                matrix, matrix, transpose_a=tall, transpose_b=not tall
+            )
+            factor = diagonal + self.muon_b * gram + self.muon_c * gram @ gram
+            matrix = matrix @ factor if tall else factor @ matrix
+        return tf.cast(tf.reshape(matrix, x.shape), x.dtype)
