@@ -1,9 +1,9 @@
 """Time of a training step of RADN, beside that of its convolutions alone.
 
-    python benchmarks/training_step.py [--dtype mixed_bfloat16]
+    python benchmarks/training_step.py [--dtype NAME] [--optimizer adam|muon]
 
-The step is that of `keras_radn.training`: Adam with clipping and averaged
-weights, on a batch in memory. Its convolutions alone are all convolutions and
+The step is that of `keras_radn.training`, with clipping and averaged weights,
+on a batch in memory. Its convolutions alone are all convolutions and
 matrix products of the step's graph, forward and backward, of the same shapes
 and dtypes but on random tensors and with nothing between them; the sampling of
 the deformable ones is not among them. Both are measured in turns. Then come a
@@ -21,7 +21,6 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import keras
 import tensorflow as tf
 from PIL import Image
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
@@ -36,52 +35,66 @@ from keras_radn.inference.benchmark import (
     products_of,
 )
 from keras_radn.models.deblurring_model import paper_recipe
+from keras_radn.training import TrainingConfig
 
 
 def main() -> None:
     """Prints a table each of the times, the profile and the pipeline."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--optimizer", default="adam")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--repetitions", type=int, default=7)
     parser.add_argument("--stills", help="folder of photographs to blur")
     options = parser.parse_args()
 
-    step = training_step(options.dtype, options.batch, options.size)
+    with tempfile.TemporaryDirectory() as folder:
+        if options.stills is None:
+            write_photographs(folder)
+        config = TrainingConfig(
+            dtype=options.dtype,
+            optimizer=options.optimizer,
+            ema_momentum=0.999,
+            batch_size=options.batch,
+            patch_size=options.size,
+            stills=options.stills or folder,
+        )
+        measure(config, options.repetitions)
+
+
+def measure(config: TrainingConfig, repetitions: int) -> None:
+    """Prints the tables."""
+    step = training_step(config)
     products = products_of(step.get_concrete_function().graph)
     print_products(products)
     seconds, alone = median_seconds(
-        step, alone_of(products), repetitions=options.repetitions
+        step, alone_of(products), repetitions=repetitions
     )
-    speed = options.batch / seconds
+    speed = config.batch_size / seconds
     print("| dtype | images/s | step, s | convolutions alone, s | ratio |")
     print("|---|---:|---:|---:|---:|")
     print(
-        f"| {options.dtype} | {speed:.1f} | {seconds:.2f} | {alone:.2f} | "
+        f"| {config.dtype} | {speed:.1f} | {seconds:.2f} | {alone:.2f} | "
         f"{seconds / alone:.2f} |\n",
         flush=True,
     )
     print_profile(step)
-    with tempfile.TemporaryDirectory() as folder:
-        if options.stills is None:
-            write_photographs(folder)
-        stills = options.stills or folder
-        pipeline = pipeline_speed(stills, options.batch, options.size)
+    pipeline = pipeline_speed(config)
     print("| pipeline alone, patches/s | to what the step consumes |")
     print("|---:|---:|")
     print(f"| {pipeline:.0f} | {pipeline / speed:.1f} |")
 
 
-def training_step(dtype: str, batch: int, size: int):
+def training_step(config: TrainingConfig):
     """A step of training on a batch in memory, as a `tf.function`."""
-    model = RADN(dtype=dtype)
-    optimizer = keras.optimizers.Adam(
-        5e-4, global_clipnorm=1.0, use_ema=True, ema_momentum=0.999
-    )
+    model = RADN(dtype=config.dtype)
+    optimizer = config.make_optimizer(config.learning_rate)
     model.compile(**{**paper_recipe(), "optimizer": optimizer})
     optimizer.build(model.trainable_variables)
-    blurred, sharp = tf.random.uniform((2, batch, size, size, 3))
+    size = config.patch_size
+    shape = (2, config.batch_size, size, size, 3)
+    blurred, sharp = tf.random.uniform(shape)
     return tf.function(lambda: model.train_step((blurred, sharp)))
 
 
@@ -127,15 +140,20 @@ def print_profile(step, steps: int = 3, rows: int = 15) -> None:
     print(f"| convolutions, matrix products | | | {share:.1%} |\n", flush=True)
 
 
-def pipeline_speed(stills: str, batch: int, size: int) -> float:
+def pipeline_speed(config: TrainingConfig) -> float:
     """Patches per second of the input pipeline, nothing else running."""
-    dataset = patch_dataset([SyntheticBlur(stills)], [1.0], size, batch)
+    dataset = patch_dataset(
+        [SyntheticBlur(config.stills)],
+        [1.0],
+        config.patch_size,
+        config.batch_size,
+    )
     batches = iter(dataset)
     # More at a time than the pipeline keeps ready.
     [seconds] = median_seconds(
         lambda: [next(batches) for _ in range(8)], repetitions=5
     )
-    return 8 * batch / seconds
+    return 8 * config.batch_size / seconds
 
 
 def write_photographs(folder: str) -> None:
