@@ -26,7 +26,7 @@ if keras.config.image_data_format() != "channels_last":
         '"image_data_format": "channels_last" in the keras.json of Keras.'
     )
 
-from keras_radn import layers, losses, metrics, models, ops
+from keras_radn import layers, losses, metrics, models, ops, optimizers
 from keras_radn.inference import deblur, deblur_files, deblur_video
 from keras_radn.models import RADN, ResidualBaseline, inference_model
 
@@ -42,4 +42,5 @@ __all__ = [
     "metrics",
     "models",
     "ops",
+    "optimizers",
 ]

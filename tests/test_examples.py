@@ -16,7 +16,7 @@ from tests.conftest import TINY_RADN
 
 MODULES = (
     *("", ".inference", ".models", ".layers", ".ops", ".losses", ".metrics"),
-    *(".datasets", ".training", ".export", ".visualize"),
+    *(".optimizers", ".datasets", ".training", ".export", ".visualize"),
 )
 
 # Results, data, base classes, and what trains several networks.

@@ -22,8 +22,8 @@ from rich.progress import (
 from keras_radn.datasets import ImagePairs
 from keras_radn.files import written_beside
 from keras_radn.layers.batch_normalization import BatchNormalization
+from keras_radn.optimizers.optimizer import steers
 from keras_radn.training.evaluate import scores
-from keras_radn.training.optimizer import steers
 
 
 def completed_steps(model: keras.Model) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 
 from keras_radn.losses import Charbonnier
-from keras_radn.training.optimizer import ConvMuon, JointClipAdam
+from keras_radn.optimizers import ConvMuon, JointClipAdam
 
 _LOSSES = {
     "charbonnier": Charbonnier,

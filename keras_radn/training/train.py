@@ -23,6 +23,7 @@ from keras_radn.files import remove_partials, written_beside
 from keras_radn.models import RADN, ResidualBaseline
 from keras_radn.models.deblurring_model import DeblurringModel, paper_recipe
 from keras_radn.models.packaged_weights import write_weights
+from keras_radn.optimizers import WarmupStableDecay
 from keras_radn.training.callbacks import (
     Checkpoint,
     DeadFilters,
@@ -35,7 +36,6 @@ from keras_radn.training.callbacks import (
 from keras_radn.training.config import TrainingConfig
 from keras_radn.training.distribution import is_chief
 from keras_radn.training.evaluate import SSIM_WINDOW
-from keras_radn.training.schedule import WarmupStableDecay
 from keras_radn.training_log import COLUMNS, read_log
 
 CHECKPOINT = "last.keras"

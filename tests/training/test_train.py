@@ -24,7 +24,6 @@ from keras_radn.training.callbacks import (
     TrainingProgress,
     Validation,
 )
-from keras_radn.training.schedule import WarmupStableDecay
 from keras_radn.training_log import COLUMNS
 from tests.conftest import TINY_RADN
 
@@ -215,27 +214,6 @@ def test_log_has_the_share_of_filters_that_are_zero_everywhere():
         images, np.ones((4, 6, 6, 2)), verbose=0, callbacks=[DeadFilters()]
     )
     assert log.history["dead_filters"] == [pytest.approx(2 / 6)]
-
-
-def test_learning_rate_rises_stays_and_falls():
-    schedule = WarmupStableDecay(
-        2.0, steps=100, warmup_steps=10, decay_steps=40
-    )
-    rates = [float(schedule(step)) for step in (0, 5, 10, 60, 80, 90, 100, 200)]
-    half = 1 - np.cos(np.pi / 4)  # three quarters of the fall
-    np.testing.assert_allclose(
-        rates, [0, 1, 2, 2, 1, half, 0, 0], rtol=1e-5, atol=1e-6
-    )
-    again = WarmupStableDecay.from_config(schedule.get_config())
-    assert float(again(90)) == float(schedule(90))
-    lower = WarmupStableDecay(
-        2.0, 100, warmup_steps=10, decay_steps=40, changes=[(50, 0.5)]
-    )
-    lower = WarmupStableDecay.from_config(lower.get_config())
-    rates = [float(lower(step)) for step in (5, 49, 50, 80)]
-    np.testing.assert_allclose(rates, [1, 2, 0.5, 0.25], rtol=1e-5)
-    with pytest.raises(ValueError, match="must fit into `steps`"):
-        WarmupStableDecay(1.0, steps=10, warmup_steps=5, decay_steps=6)
 
 
 @interrupts

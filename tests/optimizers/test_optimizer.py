@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from keras_radn.training.optimizer import ConvMuon, JointClipAdam
+from keras_radn.optimizers import ConvMuon, JointClipAdam
 
 
 def step(shape, gradient, **kwargs):
@@ -38,6 +38,16 @@ def test_vectors_and_the_last_convolution_take_adams_step():
     layer.build((None, None, None, 4))
     before = layer.kernel.numpy()
     ConvMuon(1.0, adam_lr_ratio=0.5).apply(
+        [keras.ops.ones_like(layer.kernel)], [layer.kernel]
+    )
+    assert_allclose(before - layer.kernel.numpy(), 0.5, rtol=1e-4)
+
+
+def test_excluded_layers_take_adams_step():
+    layer = keras.layers.Conv2D(3, 3, name="gate")
+    layer.build((None, None, None, 4))
+    before = layer.kernel.numpy()
+    ConvMuon(1.0, adam_lr_ratio=0.5, exclude_layers=["ga.e"]).apply(
         [keras.ops.ones_like(layer.kernel)], [layer.kernel]
     )
     assert_allclose(before - layer.kernel.numpy(), 0.5, rtol=1e-4)

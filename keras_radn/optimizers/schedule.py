@@ -22,6 +22,15 @@ class WarmupStableDecay(keras.optimizers.schedules.LearningRateSchedule):
 
     Raises:
         ValueError: if the parts are longer than the run.
+
+    Example:
+
+    ```python
+    rate = keras_radn.optimizers.WarmupStableDecay(
+        1e-3, steps=40_000, warmup_steps=200, decay_steps=20_000
+    )
+    optimizer = keras_radn.optimizers.ConvMuon(rate)
+    ```
     """
 
     def __init__(

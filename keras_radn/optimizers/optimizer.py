@@ -100,6 +100,18 @@ class JointClipAdam(_OfNetworks, keras.optimizers.Adam):
         decoder_lr_ratio: learning rate of the decoder's kernels, relative to
             that of other kernels.
         **kwargs: arguments of `keras.optimizers.Adam`.
+
+    Example:
+
+    ```python
+    model = keras_radn.RADN(encoder_weights=None)
+    model.compile(
+        keras_radn.optimizers.JointClipAdam(
+            1e-4, global_clipnorm=1.0, steering_lr_ratio=0.01
+        ),
+        loss=keras_radn.losses.Charbonnier(),
+    )
+    ```
     """
 
 
@@ -123,7 +135,18 @@ class ConvMuon(_OfNetworks, keras.optimizers.Muon):
         decoder_lr_ratio: learning rate of the decoder's kernels, relative to
             that of other kernels.
         **kwargs: arguments of `keras.optimizers.Muon`; there is no weight
-            decay unless they ask for it.
+            decay unless they ask for it. `exclude_layers` are expressions:
+            weights whose path contains one are left to Adam, too.
+
+    Example:
+
+    ```python
+    model = keras_radn.RADN(encoder_weights=None)
+    model.compile(
+        keras_radn.optimizers.ConvMuon(1e-3, decoder_lr_ratio=0.1),
+        loss="mean_squared_error",
+    )
+    ```
 
     Reference: Liu et al., Muon is Scalable for LLM Training, 2025.
     """
@@ -146,8 +169,12 @@ class ConvMuon(_OfNetworks, keras.optimizers.Muon):
 
     def _should_use_adamw(self, variable):
         is_kernel = len(variable.shape) == 4
-        is_last = "reconstruction" in variable.path
-        return not is_kernel or is_last or steers(variable)
+        excluded = ("reconstruction", *self.exclude_layers)
+        return (
+            not is_kernel
+            or any(re.search(name, variable.path) for name in excluded)
+            or steers(variable)
+        )
 
     def lr_adjust(self, x):
         # Keras would look at the sides of the taps.
