@@ -4,6 +4,8 @@ import importlib
 import io
 import itertools
 import math
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -123,6 +125,26 @@ def test_a_resumed_run_equals_the_unbroken_one(
             model.get_layer("stem_norm").gamma,
             unbroken.get_layer("stem_norm").gamma,
         )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_a_checkpoint_loads_with_the_package_alone(optimizer, config, tmp_path):
+    short = dataclasses.replace(
+        config, optimizer=optimizer, steps=1, progression=[]
+    )
+    train(short, tmp_path)
+    script = (
+        "import sys, keras, keras_radn\n"
+        f"model = keras.models.load_model({str(tmp_path / 'last.keras')!r})\n"
+        "assert 'keras_radn.training' not in sys.modules\n"
+        "print(type(model.optimizer).__name__, int(model.optimizer.iterations))"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True
+    )
+    name = {"adam": "JointClipAdam", "muon": "ConvMuon"}[optimizer]
+    assert printed.stdout.split() == [name, "1"], printed.stderr
 
 
 @pytest.mark.slow
