@@ -12,7 +12,8 @@ _COLUMNS = {
     "loss": ("training loss", ".4f"),
     "psnr": ("PSNR, dB", ".2f"),
     "ssim": ("SSIM", ".4f"),
-    "paper_psnr": ("paper's PSNR, dB", ".2f"),
+    "images": ("of images", ",d"),
+    "paper_psnr": ("paper's PSNR of 1,111, dB", ".2f"),
 }
 
 

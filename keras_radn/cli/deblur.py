@@ -21,7 +21,13 @@ from keras_radn.cli.model_file import (
     load_model,
     load_network,
 )
-from keras_radn.cli.numbers import Number, add_numbers, check_numbers
+from keras_radn.cli.numbers import (
+    Number,
+    add_numbers,
+    check_numbers,
+    integer,
+    tile_side,
+)
 from keras_radn.files import written_beside
 from keras_radn.inference import Deblurrer, Report
 from keras_radn.inference.cluster import deblur_jobs_on_ray
@@ -92,14 +98,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--quality",
-        type=_number(1, 100),
+        type=integer(1, 100),
         metavar="1-100",
         help="of JPEG, WebP, HEIC and AVIF (default: that of a JPEG source "
         "but at least 90; 95 for others)",
     )
     parser.add_argument(
         "--tile",
-        type=_tile,
+        type=tile_side,
         default="auto",
         metavar="PIXELS",
         help="longest side of a tile; 'auto' (the default): what the memory "
@@ -107,7 +113,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--overlap",
-        type=_number(0),
+        type=integer(0),
         metavar="PIXELS",
         help="over which tiles are cross-faded (default: 96, at most a third "
         "of a tile)",
@@ -134,7 +140,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     cluster.add_argument(
         "--workers",
-        type=_number(1),
+        type=integer(1),
         metavar="N",
         help="each with a model of its own (default: one for each GPU, or for "
         "each machine)",
@@ -319,19 +325,3 @@ def _limit(megapixels):
         yield
     finally:
         Image.MAX_IMAGE_PIXELS = before
-
-
-def _number(least, most=None):
-    def parse(text):
-        number = int(text)
-        if number < least or (most is not None and number > most):
-            raise ValueError
-        return number
-
-    parse.__name__ = "number"  # in the error message
-    return parse
-
-
-def _tile(text):
-    words = {"auto": "auto", "off": None}
-    return words[text] if text in words else _number(1)(text)

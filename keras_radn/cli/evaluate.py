@@ -7,6 +7,7 @@ from keras_radn.cli.model_file import (
     add_model_arguments,
     load_model,
 )
+from keras_radn.cli.numbers import tile_side
 from keras_radn.cli.tables import markdown_table, write_csv
 from keras_radn.files import written_beside
 
@@ -33,8 +34,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "root",
         metavar="FOLDER",
-        help="folder with blur/ and sharp/, or as GoPro, REDS, HIDE or "
-        "RealBlur are unpacked",
+        help="folder with blur/ and sharp/, or as GoPro, REDS or HIDE are "
+        "unpacked, or a list of pairs, for example RealBlur_J_test_list.txt",
     )
     add_model_arguments(parser)
     parser.add_argument(
@@ -43,6 +44,13 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="folders of blurred images, for example blur_gamma",
     )
     add_ensemble_arguments(parser)
+    parser.add_argument(
+        "--tile",
+        type=tile_side,
+        metavar="PIXELS",
+        help="longest side of a tile, for images that are too large for the "
+        "memory; 'auto': as deblur; 'off' (the default): whole images",
+    )
     parser.add_argument(
         "--classical",
         action="store_true",
@@ -70,6 +78,7 @@ def run(options: argparse.Namespace) -> int:
         options.blur,
         ensemble=options.ensemble,
         multi_scale=options.multi_scale,
+        tile=options.tile,
     )
     rows.append(mean_row(rows))
     if options.classical:

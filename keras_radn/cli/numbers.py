@@ -1,7 +1,7 @@
 """Options that are numbers between bounds, which servers have many of."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 
@@ -45,3 +45,22 @@ def check_numbers(
                 f"--{number.name} has to be from {number.least} to "
                 f"{number.most}. Received: {value}."
             )
+
+
+def integer(least: int, most: int | None = None) -> Callable[[str], int]:
+    """The type of an option that is a whole number between bounds."""
+
+    def parse(text):
+        number = int(text)
+        if number < least or (most is not None and number > most):
+            raise ValueError
+        return number
+
+    parse.__name__ = "number"  # in the error message
+    return parse
+
+
+def tile_side(text: str) -> int | str | None:
+    """The type of `--tile`: a number of pixels, `auto` or `off` (`None`)."""
+    words = {"auto": "auto", "off": None}
+    return words[text] if text in words else integer(1)(text)

@@ -161,13 +161,16 @@ def motion_blur(scene: np.ndarray, length: float, angle: float) -> np.ndarray:
     """Blurs a picture by a straight motion of known length.
 
     Args:
-        scene: the sharp picture, float32 `(height, width, 3)`; its values are
-            averaged as they are.
+        scene: the sharp picture, floating point `(height, width, 3)`; its
+            values are averaged as they are.
         length: of the motion, in pixels.
         angle: its direction, in radians.
 
     Returns:
         float32 array of the same shape.
+
+    Raises:
+        ValueError: if the picture is not in floating point.
 
     Example:
 
@@ -177,6 +180,12 @@ def motion_blur(scene: np.ndarray, length: float, angle: float) -> np.ndarray:
     blurred = datasets.motion_blur(image, length=10, angle=0.5)
     ```
     """
+    if not np.issubdtype(scene.dtype, np.floating):
+        raise ValueError(
+            "`scene` must be in floating point. Received: dtype "
+            f"{scene.dtype}; for 8 bits give `scene / 255`"
+        )
+    scene = np.asarray(scene, np.float32)
     blurred, _ = expose([scene], [camera_path(length, angle)])
     return blurred
 
@@ -260,7 +269,8 @@ def expose(
         The mean over the exposure, and the picture at its middle.
     """
     longest = max(np.abs(np.diff(p[:, :2], axis=0)).sum() for p in paths)
-    instants = int(np.clip(longest, 8, 40)) | 1  # odd: there is a middle
+    # One per pixel, or a light's trail has gaps. Odd: there is a middle.
+    instants = max(int(longest), 8) | 1
     total = np.zeros_like(layers[0])
     for t in np.linspace(0, 1, instants):
         total += _compose(layers, paths, t)

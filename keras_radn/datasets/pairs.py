@@ -1,4 +1,5 @@
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,9 @@ _LAYOUTS = {
 }
 _KNOWN = {*_LAYOUTS, *(name for names in _LAYOUTS.values() for name in names)}
 
+# RealBlur's lists of its halves, beside the folders of all images.
+_LISTS = "RealBlur_*_list.txt"
+
 # HIDE's folders of blurred images, and the one beside them with all partners.
 _HIDE, _HIDE_SHARP = ("train", "test"), "GT"
 
@@ -24,7 +28,7 @@ _HIDE, _HIDE_SHARP = ("train", "test"), "GT"
 def find_pairs(
     root: str | os.PathLike, blur: str | None = None
 ) -> list[tuple[Path, Path]]:
-    """The pairs of blurred and sharp images below a folder.
+    """The pairs of blurred and sharp images below a folder or in a list.
 
     A blurred image has a folder of a known name on its way (`blur`, `input`,
     `train_blur`, ...) where its partner has another (`sharp`, `target`, `gt`,
@@ -34,17 +38,24 @@ def find_pairs(
     `GT` beside that (HIDE). So the folders of GoPro, REDS, HIDE and RealBlur
     are read as they are unpacked.
 
+    A list is a text file with a pair on each line, the sharp image first, as
+    paths from the list's folder: `RealBlur_J_test_list.txt` and others, which
+    alone tell the halves of RealBlur apart.
+
     Args:
-        root: the folder.
+        root: the folder, or the list.
         blur: name of the folders to take blurred images from, with HIDE also
             `train` or `test`; `None` for all known names but `blur_gamma`.
+            A list needs none.
 
     Returns:
-        Paths `(blurred, sharp)`, sorted.
+        Paths `(blurred, sharp)`, sorted; those of a list in its order. Warns
+        if a folder has lists of the halves of RealBlur.
 
     Raises:
         FileNotFoundError: if there are no pairs or a partner is missing.
-        ValueError: if `blur` is no known name.
+        ValueError: if `blur` is no known name, or a line of a list has not
+            two paths.
 
     Example:
 
@@ -60,6 +71,22 @@ def find_pairs(
         raise ValueError(
             f"`blur` must be one of {sorted(known)}. Received: {blur!r}"
         )
+    if root.is_file():
+        return _listed_pairs(root)
+    if root.name in _HIDE and (root.parent / _HIDE_SHARP).is_dir():
+        half = blur or root.name
+        return [
+            pair
+            for pair in find_pairs(root.parent, half)
+            if pair[0].is_relative_to(root)
+        ]
+    if lists := sorted(root.glob(_LISTS)):
+        warnings.warn(
+            f"{root} holds all images of RealBlur, those of both halves; "
+            f"{', '.join(path.name for path in lists)} have one each: give the "
+            "path of a list in place of the folder.",
+            stacklevel=2,
+        )
     names = {blur} if blur else known - {"blur_gamma"}
     pairs = []
     for path in list_images(root):
@@ -72,6 +99,35 @@ def find_pairs(
             f"There are no pairs in {root}: no folder of blurred images "
             f"({', '.join(sorted(names))})."
         )
+    return pairs
+
+
+def _listed_pairs(path):
+    pairs = []
+    try:
+        lines = path.read_text().splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(
+            f"{path} must be a text file with a pair on each line."
+        ) from None
+    for number, line in enumerate(lines, 1):
+        words = line.split()
+        if not words:
+            continue
+        if len(words) != 2:
+            raise ValueError(
+                f"Line {number} of {path} must have the paths of a sharp and "
+                f"of a blurred image. Received: {line[:200]!r}"
+            )
+        sharp, blurred = (path.parent / word for word in words)
+        for image in (sharp, blurred):
+            if not image.is_file():
+                raise FileNotFoundError(
+                    f"Line {number} of {path}: there is no file {image}."
+                )
+        pairs.append((blurred, sharp))
+    if not pairs:
+        raise FileNotFoundError(f"There are no pairs in {path}: it is empty.")
     return pairs
 
 
@@ -112,11 +168,13 @@ class ImagePairs(PatchSource):
     """Random patches of real pairs, in any layout of `find_pairs`.
 
     Args:
-        root: a folder with blurred and sharp images.
+        root: a folder with blurred and sharp images, or a list of them; see
+            `find_pairs`.
         blur: see `find_pairs`.
 
     Raises:
         FileNotFoundError: if there are no pairs or a partner is missing.
+        ValueError: as `find_pairs`.
     """
 
     def __init__(self, root: str | os.PathLike, blur: str | None = None):
@@ -134,7 +192,8 @@ class ImagePairs(PatchSource):
         path = self.blurred[index]
         if self._one_folder:
             return path.name
-        return str(path.relative_to(self.root))
+        folder = self.root.parent if self.root.is_file() else self.root
+        return str(path.relative_to(folder))
 
     def whole(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Both images of a pair, uint8 `(height, width, 3)`.

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_radn.training.config import TrainingConfig
-from keras_radn.training.train import LOG, train
+from keras_radn.training.train import LOG, train, validation_pairs
 from keras_radn.training_log import read_log
 
 # Rows of the paper's tables and their PSNR on GoPro, dB.
@@ -47,8 +47,9 @@ def compare(
 
     Returns:
         Per row a dictionary with `row` (its name), `parameters`, `loss` (the
-        last epoch's), `psnr` (dB) and `ssim` (of the last validation) and
-        `log` (the path of its log).
+        last epoch's), `psnr` (dB) and `ssim` (of the last validation), `images`
+        (of how many images these are the means) and `log` (the path of its
+        log).
 
     Raises:
         ValueError: if there is nothing to validate on, or no epoch with a
@@ -64,6 +65,8 @@ def compare(
             f"validation_epochs={config.validation_epochs} for "
             f"{config.epochs} epochs; lower it"
         )
+    images = len(validation_pairs(config))
+    images = min(images, config.validation_images or images)
     results = []
     for name, changes in rows.items():
         print(f"{name}:", flush=True)
@@ -82,6 +85,7 @@ def compare(
                 "loss": float(log["loss"][-1]),
                 "psnr": float(log["val_psnr"][validated]),
                 "ssim": float(log["val_ssim"][validated]),
+                "images": images,
                 "log": run / LOG,
             }
         )
@@ -98,7 +102,7 @@ def ablate(
     Args:
         config: the budget; its `preset` is replaced by those of the rows. With
             `encoder_weights="random"` there is no RADN2, which is RADN1 but
-            for its ImageNet encoder.
+            for its ImageNet encoder. RADN1's encoder is random in any case.
         table: 1 (RADN) or 2 (the residual baseline).
         output: a folder that gets a run per row.
 
@@ -114,6 +118,9 @@ def ablate(
     if config.encoder_weights == "random":
         presets.pop("radn2", None)
     rows = {preset: {"preset": preset} for preset in presets}
+    if "radn1" in rows:
+        # The row of the random encoder, whatever the others start from.
+        rows["radn1"]["encoder_weights"] = "random"
     results = compare(config, rows, output)
     return [
         {**result, "paper_psnr": presets[result["row"]]} for result in results

@@ -35,8 +35,8 @@ class TrainingConfig:
 
     The defaults are the paper's recipe (section "Experimental Setup"): Adam
     with a constant learning rate of 1e-4, 10**6 steps of 16 patches of
-    256x256. What the paper does not say, the loss and the bound on the
-    gradient, is ours.
+    256x256. What the paper does not say is ours: the loss, the bound on the
+    gradient, and that patches are flipped and turned by right angles.
 
     Attributes:
         preset: key of `RADN.presets` or `ResidualBaseline.presets`.
@@ -45,7 +45,7 @@ class TrainingConfig:
         model: further arguments of the network that replace the preset's.
         gopro: folder of the GoPro set, which holds `train` and `test`: trained
             on the one, validated on the other; see `keras_radn.datasets.gopro`.
-        pairs: folder of real pairs, or `None`; see
+        pairs: folder or list of real pairs, or `None`; see
             `keras_radn.datasets.find_pairs`.
         blur: name of the folders of blurred images in `gopro` and `pairs`, or
             `None`.
@@ -59,7 +59,10 @@ class TrainingConfig:
             `keras_radn.datasets.SyntheticBlur`.
         balance: how alike patches count whose blur does different harm; see
             `keras_radn.datasets.patch_dataset`.
-        validation: folder of real pairs, or `None`.
+        validation: folder or list of real pairs, or `None`.
+        validation_blur: name of the folders of blurred images in `validation`,
+            or `None`; see `keras_radn.datasets.find_pairs`. The `blur` of
+            `gopro` is that of its test half, too.
         validation_images: how many of them, at equal distances; `None` for
             all.
         validation_epochs: epochs between two validations.
@@ -126,6 +129,7 @@ class TrainingConfig:
     candidates: int = 1
     balance: float = 0.0
     validation: str | None = None
+    validation_blur: str | None = None
     validation_images: int | None = None
     validation_epochs: int = 1
     patch_size: int = 256

@@ -60,10 +60,12 @@ def evaluate_pairs(
     restore: Callable[[np.ndarray], np.ndarray] | None = None,
     *,
     multi_scale: bool = False,
+    tile: int | str | None = None,
 ) -> list[dict]:
     """PSNR and SSIM before and after, for each pair of a folder.
 
-    Protocol: RGB, whole images, no crop, output clipped and rounded to 8 bits;
+    Protocol: RGB, whole images (also those that `keras_radn.deblur` would cut
+    into tiles), no crop, output clipped and rounded to 8 bits;
     scikit-image's PSNR, and its SSIM with a Gaussian window (sigma 1.5, the
     mean of the three channels). Seconds are those from array to array, after a
     call with an image of the same size.
@@ -77,6 +79,7 @@ def evaluate_pairs(
             `(height, width, 3)`, for example one of `CLASSICAL`.
         multi_scale: whether to use the ensemble of scales; see
             `keras_radn.deblur`.
+        tile: see `keras_radn.deblur`; `None`, whole images, is the protocol.
 
     Returns:
         Per pair a dictionary with `name`, `blurred_psnr`, `deblurred_psnr`
@@ -99,7 +102,7 @@ def evaluate_pairs(
     pairs = ImagePairs(root, blur)
     warm_up = restore
     if restore is None:
-        warm_up = functools.partial(deblur, model=model)
+        warm_up = functools.partial(deblur, model=model, tile=tile)
         restore = functools.partial(
             warm_up, ensemble=ensemble, multi_scale=multi_scale
         )

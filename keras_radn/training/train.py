@@ -295,7 +295,7 @@ def validation_pairs(config: TrainingConfig) -> ImagePairs | None:
         FileNotFoundError: if the folder is missing or empty.
     """
     if config.validation:
-        return ImagePairs(config.validation)
+        return ImagePairs(config.validation, config.validation_blur)
     if config.gopro:
         return gopro_pairs(config.gopro, "test", config.blur or "blur")
     return None

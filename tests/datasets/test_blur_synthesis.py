@@ -75,6 +75,18 @@ def test_motion_of_known_length(photo, angle, axis):
     np.testing.assert_allclose(motion_blur(sharp, 0, angle), sharp, atol=1e-6)
 
 
+def test_the_trail_of_a_light_has_no_gaps():
+    sharp = np.zeros((9, 160, 3), np.float32)
+    sharp[4, 80] = 1
+    trail = motion_blur(sharp, 120, 0)[4, 22:139, 0]
+    np.testing.assert_allclose(trail, 1 / 120, rtol=0.1)
+
+
+def test_motion_blur_of_integers():
+    with pytest.raises(ValueError, match=r"dtype uint8.*scene / 255"):
+        motion_blur(np.zeros((8, 8, 3), "uint8"), 2, 0)
+
+
 def test_foreground_covers_a_part(photo, rng):
     scene, front = np.zeros_like(photo[:64, :64]), np.full((64, 64, 3), 255)
     strength = BlurStrength(**EXACT)

@@ -136,6 +136,59 @@ def test_the_other_blur_of_gopro_is_no_image_of_hide(tmp_path, photo):
     assert sharp == tmp_path / "test/a/sharp/1.png"
 
 
+@pytest.fixture
+def realblur_folder(tmp_path, photo):
+    """Two scenes of each kind, of which a list names one for each half."""
+    root = tmp_path / "RealBlur"
+    for kind in ("J", "R"):
+        for scene, half in (("scene001", "train"), ("scene230", "test")):
+            names = [
+                f"RealBlur-{kind}_ref/{scene}/{folder}/{folder}_1.png"
+                for folder in ("gt", "blur")
+            ]
+            for name in names:
+                write(root / name, photo[:20, :20])
+            (root / f"RealBlur_{kind}_{half}_list.txt").write_text(
+                f"{' '.join(names)} \n"
+            )
+    return root
+
+
+def test_lists_of_realblur(realblur_folder):
+    path = realblur_folder / "RealBlur_J_test_list.txt"
+    pairs = datasets.ImagePairs(path)
+    scene = realblur_folder / "RealBlur-J_ref" / "scene230"
+    assert pairs.blurred == [scene / "blur" / "blur_1.png"]
+    assert pairs.sharp == [scene / "gt" / "gt_1.png"]
+    assert pairs.name(0) == "blur_1.png"
+    with pytest.warns(UserWarning, match="both halves.*RealBlur_R_train_list"):
+        assert len(datasets.find_pairs(realblur_folder)) == 4
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "words"),
+    [
+        (b"a.png\n", ValueError, "Line 1 .*sharp.*blurred.*'a.png'"),
+        (b"\nno.png b.png\n", FileNotFoundError, r"Line 2 .*no\.png"),
+        (b"\n", FileNotFoundError, "is empty"),
+        (b"\xff\xd8\xff", ValueError, "must be a text file"),
+    ],
+)
+def test_bad_lists(content, error, words, tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_bytes(content)
+    with pytest.raises(error, match=words):
+        datasets.find_pairs(path)
+
+
+def test_halves_of_hide(tmp_path, photo):
+    for name in ("GT/1.png", "GT/2.png", "train/1.png", "test/close/2.png"):
+        write(tmp_path / name, photo[:20, :20])
+    pair = (tmp_path / "test/close/2.png", tmp_path / "GT/2.png")
+    assert datasets.find_pairs(tmp_path / "test") == [pair]
+    assert datasets.find_pairs(tmp_path, "test") == [pair]
+
+
 def test_missing_partner_of_a_layout(gopro_folder):
     shutil.rmtree(gopro_folder / "test" / "GOPR0384_11_00" / "sharp")
     with pytest.raises(FileNotFoundError, match=r"000000\.png is missing"):

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -20,6 +21,7 @@ def test_table_and_curves(pairs_folder, tmp_path, capsys, monkeypatch):
         f"""
         pairs = "{pairs_folder.name}"
         validation = "{pairs_folder.name}"
+        validation_images = 1
         patch_size = 16
         batch_size = 2
         steps = 2
@@ -38,7 +40,7 @@ def test_table_and_curves(pairs_folder, tmp_path, capsys, monkeypatch):
         assert len(table) == 4
         assert table[2].startswith("| residual_0 | ")
         assert table[3].startswith("| residual_6 | ")
-        assert table[3].endswith(" 31.05 |")
+        assert table[3].endswith(" | 1 | 31.05 |")
         assert (output / "table.md").read_text().splitlines() == table
     assert not any(line.startswith("step ") for line in lines)
 
@@ -82,6 +84,23 @@ def test_a_random_encoder_has_no_radn2(monkeypatch, tmp_path):
     trained.clear()
     ablate(TrainingConfig(gopro="gopro"), 1, tmp_path)
     assert "radn2" in trained
+
+
+def test_radn1_starts_at_random(monkeypatch, tmp_path):
+    """Whatever weights are given for the encoders of the other rows."""
+    trained = {}
+
+    def record(config, rows, output):
+        for name, changes in rows.items():
+            trained[name] = dataclasses.replace(config, **changes)
+        return []
+
+    monkeypatch.setattr(ablation_module, "compare", record)
+    config = TrainingConfig(gopro="gopro", encoder_weights="densenet.h5")
+    ablate(config, 1, tmp_path)
+    weights = {name: row.encoder_weights for name, row in trained.items()}
+    assert weights.pop("radn1") == "random"
+    assert set(weights.values()) == {"densenet.h5"}
 
 
 def test_bad_arguments(tmp_path):

@@ -7,6 +7,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from keras_radn import RADN, deblur
 from keras_radn.datasets import ImagePairs, patch_dataset
+from keras_radn.inference import tiling
 from keras_radn.metrics import PSNR
 from keras_radn.training import CLASSICAL, evaluate_pairs, scores
 from tests.conftest import TINY_RADN
@@ -62,6 +63,31 @@ def test_evaluation_of_an_ensemble(pairs_folder, tiny_radn):
         assert row["deblurred_psnr"] == pytest.approx(
             peak_signal_noise_ratio(sharp, result)
         )
+
+
+@pytest.mark.parametrize("multi_scale", [False, True])
+def test_images_are_whole_whatever_memory_is_free(
+    multi_scale, tmp_path, monkeypatch
+):
+    """Of 1280x720, which the ensemble of scales cuts otherwise."""
+    monkeypatch.setattr(tiling, "available_bytes", lambda: 2**28)
+    image = np.zeros((720, 1280, 3), "uint8")
+    for name in ("blur", "sharp"):
+        (tmp_path / name).mkdir()
+        io.imsave(tmp_path / name / "1.png", image, check_contrast=False)
+    seen = set()
+
+    def model(batch):
+        seen.add(tuple(batch.shape[1:3]))
+        return batch
+
+    options = {"model": model, "multi_scale": multi_scale}
+    evaluate_pairs(tmp_path, **options)
+    assert (720, 1280) in seen
+    assert len(seen) == (4 if multi_scale else 1)
+    seen.clear()
+    evaluate_pairs(tmp_path, **options, tile=256)
+    assert (720, 1280) not in seen
 
 
 @pytest.mark.parametrize("kind", ["random", "photo"])
