@@ -8,7 +8,8 @@ from keras import ops
 class PSNR(keras.metrics.Mean):
     """Mean over images of the peak signal-to-noise ratio, in dB.
 
-    Images are expected in [0, 1]; predictions are clipped to that range. For
+    Images `(..., height, width, channels)` are expected in [0, 1]; predictions
+    are clipped to that range. For
     images rounded to 8 bits see `keras_radn.training.evaluate_pairs`.
 
     Args:
@@ -32,9 +33,11 @@ class PSNR(keras.metrics.Mean):
             ops.cast(y_true, self.dtype)
             - ops.clip(ops.cast(y_pred, self.dtype), 0, 1)
         )
-        mse = ops.mean(error, axis=(1, 2, 3))
+        mse = ops.mean(error, axis=(-3, -2, -1))
         # 100 dB for equal images, not infinity.
         psnr = -10 * ops.log10(ops.maximum(mse, 1e-10))
+        if psnr.ndim > 1:  # of clips
+            psnr = ops.mean(psnr, axis=tuple(range(1, psnr.ndim)))
         if sample_weight is not None:
             # Of an image, or of each of its pixels, as losses take them.
             weight = ops.convert_to_tensor(sample_weight, self.dtype)

@@ -5,6 +5,7 @@ import inspect
 import os
 import re
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -72,6 +73,22 @@ def folder(tmp_path_factory, photo):
         Image.fromarray(photo[:260, :260]).save(root / f"photos/{number}.jpg")
     (root / "run/log.csv").write_text("step,loss\n1,0.2\n2,0.1\n")
     return root
+
+
+@pytest.mark.slow
+def test_examples_of_the_guides(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    module = sys.modules["keras_radn.inference.deblur"]
+    monkeypatch.setattr(
+        module, "default_model", lambda *_: keras_radn.RADN(**TINY_RADN)
+    )
+    guides = Path(__file__).parents[1] / "docs" / "guide"
+    text = "\n".join(path.read_text() for path in sorted(guides.glob("*.md")))
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    for code in blocks:
+        exec(code, {})
+    assert len(os.listdir("deblurred")) == 2
 
 
 @pytest.mark.slow

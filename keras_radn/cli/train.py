@@ -62,7 +62,12 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="WEIGHTS",
         help="imagenet, random, or the path of a DenseNet-121 weights file",
     )
-    parser.add_argument("--steps", type=int, help="steps of the whole run")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        help="steps of the whole run, more than the first step of the "
+        "configuration's last part",
+    )
 
 
 def make_config(options: argparse.Namespace, **overrides):

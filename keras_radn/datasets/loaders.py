@@ -279,7 +279,8 @@ def _patches(source, patch_size, batch_size, seed, deterministic):
     if len(source) < batch_size:
         raise ValueError(
             f"There are fewer images than a batch has patches. Received: "
-            f"{len(source)} images, batch_size={batch_size}"
+            f"{len(source)} images, batch_size={batch_size}; pass a "
+            f"`batch_size` of at most {len(source)}, or more images"
         )
 
     def draw(index, number):

@@ -325,6 +325,12 @@ def white_level(array: np.ndarray) -> int:
     Raises:
         ValueError: if the array is no image as `deblur` takes it.
     """
+    if not isinstance(array, np.ndarray):
+        raise ValueError(
+            "The image must be a NumPy array here, such as "
+            "np.asarray(PIL.Image.open(path)). Received: "
+            f"{type(array).__name__}"
+        )
     if (
         array.ndim not in (2, 3)
         or (array.ndim == 3 and not 1 <= array.shape[2] <= 4)

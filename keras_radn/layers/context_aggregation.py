@@ -2,7 +2,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_radn.ops.geometry import require_positive, shape_of
+from keras_radn.ops.geometry import require_integer, shape_of
 
 POOL_SIZES = (4, 8, 16, 32)
 
@@ -49,8 +49,8 @@ class ContextAggregation(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         for size in pool_sizes:
-            require_positive("pool_sizes", size)
-        require_positive("filters", filters)
+            require_integer("pool_sizes", size, 1)
+        require_integer("filters", filters, 1)
         self.pool_sizes = tuple(pool_sizes)
         self.filters = filters
         self.convs = [

@@ -6,7 +6,7 @@ from keras import ops
 from keras_radn.ops import deformable_conv2d, library
 from keras_radn.ops.geometry import (
     ConvGeometry,
-    require_positive,
+    require_integer,
     standardize_pair,
 )
 
@@ -88,7 +88,7 @@ class DeformableConv2D(keras.layers.Layer):
             ("groups", groups),
             ("offset_groups", offset_groups),
         ):
-            require_positive(name, value)
+            require_integer(name, value, 1)
         if str(padding).lower() not in ("same", "valid"):
             raise ValueError(
                 f'`padding` must be "same" or "valid". Received: {padding!r}'
@@ -181,6 +181,8 @@ class DeformableConv2D(keras.layers.Layer):
             `(batch, out_height, out_width, offset_groups * taps)` in [0, 1],
             or `None` if the layer is not modulated.
         """
+        if not self.built:
+            self.build(inputs.shape)
         offset, mask = self.offset_conv(inputs), None
         if self.modulated:
             offset, mask = ops.split(offset, [2 * self._samples], axis=-1)

@@ -2,6 +2,7 @@ import keras
 from keras import ops
 
 from keras_radn.layers.batch_normalization import BatchNormalization
+from keras_radn.ops.geometry import require_integer
 
 
 @keras.saving.register_keras_serializable("keras_radn")
@@ -25,6 +26,10 @@ class DenseBlock(keras.layers.Layer):
 
     Output shape: `(batch, height, width, channels + units * growth_rate)`.
 
+    Raises:
+        ValueError: if `units` is no integer of at least 0, or `growth_rate`
+            none of at least 1.
+
     Example:
 
     ```python
@@ -46,6 +51,8 @@ class DenseBlock(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        require_integer("units", units, 0)
+        require_integer("growth_rate", growth_rate, 1)
         self.units = units
         self.growth_rate = growth_rate
         self.bottleneck_filters = bottleneck_filters or 4 * growth_rate

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_radn.layers.deformable_conv2d import DeformableConv2D
+from keras_radn.ops.geometry import require_integer
 
 # Far beyond any use: at least 256 pixels of the image.
 MAX_OFFSET = 64.0
@@ -28,6 +29,10 @@ class DenseDeformableModule(keras.layers.Layer):
 
     Output shape: `(batch, height, width, filters)`.
 
+    Raises:
+        ValueError: if `units` is no integer of at least 0, or `growth_rate`
+            none of at least 1.
+
     Example:
 
     ```python
@@ -49,6 +54,8 @@ class DenseDeformableModule(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        require_integer("units", units, 0)
+        require_integer("growth_rate", growth_rate, 1)
         self.filters = filters
         self.units = units
         self.growth_rate = growth_rate
@@ -98,6 +105,8 @@ class DenseDeformableModule(keras.layers.Layer):
                 f"The module {self.name!r} has no offsets: it was made with "
                 "`deformable=False`."
             )
+        if not self.built:
+            self.build(inputs.shape)
         offsets, features = [], inputs
         for conv in self.convs:
             offsets.append(conv.estimate_offset(features)[0])

@@ -1,6 +1,8 @@
 import keras
 import tensorflow as tf
 
+from keras_radn.ops.geometry import require_integer
+
 
 @keras.saving.register_keras_serializable("keras_radn")
 class PadToMultiple(keras.layers.Layer):
@@ -19,7 +21,7 @@ class PadToMultiple(keras.layers.Layer):
     Output shape: the same with height and width rounded up to a multiple.
 
     Raises:
-        ValueError: if `multiple` is below 1.
+        ValueError: if `multiple` is no integer of at least 1.
 
     Example:
 
@@ -31,10 +33,7 @@ class PadToMultiple(keras.layers.Layer):
 
     def __init__(self, multiple: int, **kwargs):
         super().__init__(**kwargs)
-        if multiple < 1:
-            raise ValueError(
-                f"`multiple` must be at least 1. Received: {multiple}"
-            )
+        require_integer("multiple", multiple, 1)
         self.multiple = multiple
 
     def call(self, inputs):

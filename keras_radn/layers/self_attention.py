@@ -3,7 +3,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_radn.ops import library
-from keras_radn.ops.geometry import require_positive, shape_of
+from keras_radn.ops.geometry import require_integer, shape_of
 
 # Similarities of a chunk of positions stay below this number of elements (16 MB
 # in float32), so that they are found in the cache.
@@ -46,7 +46,7 @@ class SelfAttention(keras.layers.Layer):
 
     def __init__(self, reduction: int = 8, **kwargs):
         super().__init__(**kwargs)
-        require_positive("reduction", reduction)
+        require_integer("reduction", reduction, 1)
         self.reduction = reduction
 
     def build(self, input_shape):
@@ -87,6 +87,8 @@ class SelfAttention(keras.layers.Layer):
         Returns:
             A tensor of the same shape: what the layer adds to its input.
         """
+        if not self.built:
+            self.build(inputs.shape)
         b, c, d = (
             conv(inputs)
             for conv in (self.key_conv, self.query_conv, self.value_conv)
@@ -104,6 +106,8 @@ class SelfAttention(keras.layers.Layer):
             A tensor `(batch, height, width)`, float32 at least, whose sum is 1
             for each image.
         """
+        if not self.built:
+            self.build(inputs.shape)
         row, column = position
         dtype = keras.backend.result_type(self.compute_dtype, "float32")
         keys = ops.cast(self.key_conv(inputs), dtype)

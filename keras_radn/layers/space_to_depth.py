@@ -1,6 +1,8 @@
 import keras
 import tensorflow as tf
 
+from keras_radn.ops.geometry import require_integer
+
 
 @keras.saving.register_keras_serializable("keras_radn")
 class SpaceToDepth(keras.layers.Layer):
@@ -20,8 +22,8 @@ class SpaceToDepth(keras.layers.Layer):
     block_size**2 * channels)`.
 
     Raises:
-        ValueError: if `block_size` is below 2 or does not divide a known
-            height or width.
+        ValueError: if `block_size` is no integer of at least 2 or does not
+            divide a known height or width.
 
     Example:
 
@@ -35,10 +37,7 @@ class SpaceToDepth(keras.layers.Layer):
 
     def __init__(self, block_size: int = 2, **kwargs):
         super().__init__(**kwargs)
-        if block_size < 2:
-            raise ValueError(
-                f"`block_size` must be at least 2. Received: {block_size}"
-            )
+        require_integer("block_size", block_size, 2)
         self.block_size = block_size
 
     def call(self, inputs):

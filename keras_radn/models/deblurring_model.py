@@ -6,6 +6,7 @@ from keras import layers
 from keras_radn.layers import CropLike
 from keras_radn.losses import Charbonnier
 from keras_radn.metrics import PSNR
+from keras_radn.ops import library
 
 
 class DeblurringModel(keras.Model):
@@ -15,7 +16,8 @@ class DeblurringModel(keras.Model):
     any height and width from 1 up, to sharp ones of the same size. The output
     may leave [0, 1] a little and is clipped only when it becomes a picture.
 
-    It comes compiled with the paper's recipe, so that `fit` works at once.
+    `fit` and `evaluate` work at once: unless the model was compiled before,
+    they compile it with the paper's recipe.
     """
 
     _optimizer_was_built = True  # unless `from_config` was told otherwise
@@ -30,7 +32,7 @@ class DeblurringModel(keras.Model):
                 `pretrained=True` the preset's `encoder_weights` are left out.
 
         Returns:
-            A new, compiled model.
+            A new model.
 
         Raises:
             ValueError: if the preset is unknown.
@@ -48,9 +50,22 @@ class DeblurringModel(keras.Model):
                 f"Received: {preset!r}"
             )
         config = dict(cls.presets[preset]["config"])
-        if kwargs.get("pretrained"):
+        if kwargs.get("pretrained", False) is not False:
             config.pop("encoder_weights", None)
         return cls(**{**config, **kwargs})
+
+    def _assert_compile_called(self, method_name=None):
+        # Not in `__init__`: a compiled network would bring its metrics into
+        # every layer that it is made a part of, and into other recipes.
+        if not self.compiled:
+            with self.distribute_strategy.scope():
+                self.compile(**paper_recipe())
+        super()._assert_compile_called(method_name)
+
+    def export(self, *args, **kwargs):
+        # Whoever loads the file has no op of this package.
+        with library.forced("gather"), library.without_loops():
+            return super().export(*args, **kwargs)
 
     def train_step(self, data):
         return _reducible(super().train_step(data))
@@ -73,12 +88,12 @@ class DeblurringModel(keras.Model):
             "image_shape": self.image_shape,
             **self.architecture(),
             "frozen": [
-                layer.path
-                for layer in self._flatten_layers(include_self=False)
-                if layer.path and not layer.trainable
+                path
+                for path, layer in _layers_by_path(self).items()
+                if not layer.trainable
             ],
             # Not in the compile configuration, which clones of Keras read too.
-            "optimizer_built": getattr(self.optimizer, "built", False),
+            "optimizer_built": self.compiled and self.optimizer.built,
         }
 
     def compile_from_config(self, config):
@@ -99,10 +114,35 @@ class DeblurringModel(keras.Model):
         optimizer_was_built = config.pop("optimizer_built", True)
         model = cls(**config)
         model._optimizer_was_built = optimizer_was_built
-        for layer in model._flatten_layers(include_self=False):
-            if layer.path in frozen:
+        for path, layer in _layers_by_path(model).items():
+            if path in frozen:
                 layer.trainable = False
         return model
+
+
+def variables_by_path(model: keras.Model) -> dict[str, keras.Variable]:
+    """The variables of a model by their paths.
+
+    Args:
+        model: a functional model, wherever it was built: the scope of the
+            layer or model in whose `build` that was is no part of the paths.
+    """
+    scope = _scope(model)
+    return {v.path.removeprefix(scope): v for v in model.variables}
+
+
+def _layers_by_path(model):
+    scope = _scope(model)
+    return {
+        layer.path.removeprefix(scope): layer
+        for layer in model._flatten_layers(include_self=False)
+        if layer.path
+    }
+
+
+def _scope(model):
+    last = model.layers[-1]
+    return (last.path or last.name).removesuffix(last.name)
 
 
 def paper_recipe() -> dict:

@@ -9,6 +9,7 @@ from keras_radn.layers import PadToMultiple
 from keras_radn.layers.context_aggregation import POOL_SIZES, window_averages
 from keras_radn.layers.dense_deformable_module import MAX_OFFSET
 from keras_radn.layers.self_attention import attend
+from keras_radn.models.deblurring_model import variables_by_path
 from keras_radn.models.packaged_weights import read_preset
 from keras_radn.models.radn import EPSILON, MEAN, RADN, VARIANCE
 from keras_radn.ops import deformable_conv2d, fused, library
@@ -50,7 +51,10 @@ def inference_model(
         dtype = dtype or "float32"
     elif isinstance(model, RADN):
         architecture = model.architecture()
-        weights = {v.path: v.numpy() for v in model.variables}
+        weights = {
+            path: variable.numpy()
+            for path, variable in variables_by_path(model).items()
+        }
         dtype = dtype or model.compute_dtype
     else:
         raise ValueError(

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from keras_radn.files import written_beside
+from keras_radn.models.deblurring_model import variables_by_path
 
 _FOLDER = Path(__file__).parent / "data"
 
@@ -42,7 +43,7 @@ def load_pretrained(
     elif "://" in str(source):
         read_weights(model, _download(str(source)))
     elif not Path(source).is_file():
-        raise FileNotFoundError(f"There is no weights file {source!s}.")
+        raise FileNotFoundError(f"There is no weights file {str(source)!r}.")
     else:
         read_weights(model, source)
 
@@ -144,7 +145,7 @@ def read_weights(
             model.
     """
     arrays = _read(path, sha256)
-    variables = {v.path: v for v in model.variables}
+    variables = variables_by_path(model)
     if arrays.keys() != variables.keys() or any(
         arrays[name].shape != tuple(v.shape) for name, v in variables.items()
     ):
@@ -184,10 +185,10 @@ def write_weights(model: keras.Model, path: str | os.PathLike) -> str:
         The SHA-256 of the file, hexadecimal.
     """
     arrays = {}
-    for variable in model.variables:
+    for name, variable in variables_by_path(model).items():
         array = keras.ops.convert_to_numpy(variable)
         half = array.ndim > 1
-        arrays[variable.path] = array.astype("float16" if half else "float32")
+        arrays[name] = array.astype("float16" if half else "float32")
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     with written_beside(path) as partial:

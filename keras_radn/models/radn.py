@@ -20,7 +20,6 @@ from keras_radn.models.deblurring_model import (
     check_image_shape,
     check_length,
     image_dtype,
-    paper_recipe,
 )
 from keras_radn.models.densenet_transfer import load_densenet121
 from keras_radn.models.packaged_weights import load_pretrained
@@ -120,7 +119,7 @@ class RADN(DeblurringModel):
         check_length("transition_filters", transition_filters, 3)
         check_length("decoder_filters", decoder_filters, 4)
         check_image_shape(image_shape)
-        if pretrained and encoder_weights is not None:
+        if pretrained is not False and encoder_weights is not None:
             raise ValueError(
                 "`pretrained` already sets the encoder. Received: "
                 f"encoder_weights={encoder_weights!r}; leave it out."
@@ -194,9 +193,8 @@ class RADN(DeblurringModel):
 
         if encoder_weights is not None:
             load_densenet121(self, encoder_weights)
-        if pretrained:
+        if pretrained is not False:
             load_pretrained(self, pretrained)
-        self.compile(**paper_recipe())
 
     def architecture(self) -> dict:
         """The arguments that fix the shapes of all weights."""

@@ -15,9 +15,9 @@ from keras_radn.models.deblurring_model import (
     check_image_shape,
     check_length,
     image_dtype,
-    paper_recipe,
 )
 from keras_radn.models.presets import RESIDUAL_BASELINE_PRESETS
+from keras_radn.ops.geometry import require_integer
 
 _TRUNK_LAYERS = 6
 
@@ -77,6 +77,7 @@ class ResidualBaseline(DeblurringModel):
                 f"Received: {deformable_layers!r}"
             )
         check_length("filters", filters, 3)
+        require_integer("blocks", blocks, 0)
         check_image_shape(image_shape)
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
 
@@ -138,8 +139,6 @@ class ResidualBaseline(DeblurringModel):
         self.filters = tuple(filters)
         self.blocks = blocks
         self.image_shape = tuple(image_shape)
-
-        self.compile(**paper_recipe())
 
     def architecture(self) -> dict:
         """The arguments that fix the shapes of all weights."""

@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_radn.ops import gather, library, native
 from keras_radn.ops.geometry import (
     ConvGeometry,
-    require_positive,
+    require_integer,
     standardize_pair,
 )
 
@@ -147,7 +147,7 @@ def deformable_conv2d(
             f"groups. Received: inputs.shape={inputs.shape}, "
             f"kernel.shape={kernel.shape}"
         )
-    require_positive("offset_groups", offset_groups)
+    require_integer("offset_groups", offset_groups, 1)
     if channels % offset_groups:
         raise ValueError(
             "`offset_groups` must divide the channels of "
@@ -170,7 +170,9 @@ def deformable_conv2d(
         inputs, kernel, offset, mask, geometry, groups, offset_groups
     )
     out_size = geometry.output_size(inputs.shape[1:3])
-    return tf.ensure_shape(outputs, [inputs.shape[0], *out_size, filters])
+    # Not `ensure_shape`, which has no forward-mode derivative in graphs.
+    outputs.set_shape([inputs.shape[0], *out_size, filters])
+    return outputs
 
 
 def _check_rank(name, tensor):

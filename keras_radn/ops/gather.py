@@ -201,7 +201,7 @@ def _recomputed(function):
 
 def _chunks(out_height, row_elements, maximum):
     rows = maximum(1, _CHUNK_ELEMENTS // maximum(row_elements, 1))
-    return -(-out_height // rows)
+    return maximum(1, -(-out_height // rows))
 
 
 def _columns(inputs, points):

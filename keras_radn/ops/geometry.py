@@ -85,11 +85,12 @@ def standardize_pair(name: str, value: Any) -> tuple[int, int]:
     return int(pair[0]), int(pair[1])
 
 
-def require_positive(name: str, value: Any) -> None:
-    """Raises ValueError unless `value` is an integer of at least 1."""
-    if not isinstance(value, numbers.Integral) or value < 1:
+def require_integer(name: str, value: Any, least: int) -> None:
+    """Raises ValueError unless `value` is an integer of at least `least`."""
+    if not isinstance(value, numbers.Integral) or value < least:
         raise ValueError(
-            f"`{name}` must be a positive integer. Received: {value!r}"
+            f"`{name}` must be an integer of at least {least}. "
+            f"Received: {value!r}"
         )
 
 

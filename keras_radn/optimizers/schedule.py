@@ -44,7 +44,8 @@ class WarmupStableDecay(keras.optimizers.schedules.LearningRateSchedule):
         if warmup_steps + decay_steps > steps:
             raise ValueError(
                 "`warmup_steps` and `decay_steps` must fit into `steps`. "
-                f"Received: {warmup_steps}, {decay_steps} and {steps}"
+                f"Received: {warmup_steps}, {decay_steps} and {steps}; give "
+                "more steps or shorter ones of these"
             )
         self.learning_rate = learning_rate
         self.steps = steps

@@ -201,7 +201,8 @@ class TrainingConfig:
         if any(first >= end for first, end, _ in stages):
             raise ValueError(
                 "The steps of `progression` must rise and be less than "
-                f"`steps`. Received: {self.progression}, steps={self.steps}"
+                f"`steps`. Received: {self.progression}, steps={self.steps}; "
+                "for a shorter run take a copy of the file with fewer parts"
             )
         # Batches with weights and without are not one stream.
         balances = [stage.balance for *_, stage in stages]

@@ -101,7 +101,7 @@ def test_bad_arguments():
             arguments = {"filters": 4, name: value}
             check_error(
                 lambda a=arguments: DeformableConv2D(**a),
-                f"`{name}` must be a positive integer",
+                f"`{name}` must be an integer of at least 1",
             )
     inputs = np.zeros((1, 4, 4, 3), "float32")
     check_error(lambda: DeformableConv2D(4, groups=2)(inputs), "groups=2")

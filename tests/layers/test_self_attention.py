@@ -89,7 +89,7 @@ def test_chunks_change_nothing(rng, monkeypatch, elements):
 def test_bad_reduction(reduction):
     check_error(
         lambda: SelfAttention(reduction),
-        "`reduction` must be a positive integer",
+        "`reduction` must be an integer of at least 1",
     )
 
 

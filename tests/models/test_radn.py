@@ -112,15 +112,15 @@ def test_xla_equals_graph(tiny_radn, rng):
     )
 
 
-def test_comes_compiled_with_the_paper_recipe(tiny_radn, rng):
+def test_fit_takes_the_paper_recipe(tiny_radn, rng):
     model = tiny_radn(deform_units=1)
-    assert isinstance(model.optimizer, keras.optimizers.Adam)
-    assert float(model.optimizer.learning_rate) == pytest.approx(1e-4)
-    assert isinstance(model.loss, Charbonnier)
     blurred = rng.random((4, 32, 32, 3), "float32")
     pairs = tf.data.Dataset.from_tensor_slices((blurred, blurred * 0.9))
     history = model.fit(pairs.batch(2), epochs=4, shuffle=False, verbose=0)
     history = history.history
+    assert isinstance(model.optimizer, keras.optimizers.Adam)
+    assert float(model.optimizer.learning_rate) == pytest.approx(1e-4)
+    assert isinstance(model.loss, Charbonnier)
     assert history["loss"][-1] < history["loss"][0]
     assert history["psnr"][-1] > history["psnr"][0]
 
@@ -176,6 +176,7 @@ def as_if_trained(optimizer, variables):
 def test_files_of_the_old_form(trained, tiny_radn, tmp_path, rng):
     """The optimizer's flag is elsewhere, and nothing is frozen."""
     model = tiny_radn(trainable=trained)
+    model.compile("adam", "mse")
     if trained:
         as_if_trained(model.optimizer, model.trainable_variables)
     model.save(tmp_path / "new.keras")
@@ -231,6 +232,7 @@ def test_frozen_layers_stay_frozen(is_frozen, tiny_radn, tmp_path, rng):
 
 def test_clone(tiny_radn, rng):
     model = tiny_radn()
+    model.compile("adam", "mse")
     clone = keras.models.clone_model(model)
     clone.set_weights(model.get_weights())
     images = rng.random((1, 20, 24, 3), "float32")
@@ -266,6 +268,9 @@ def test_part_of_a_model_reloads(tiny_radn, tmp_path, rng):
         ({"image_shape": (32, 32)}, r"\(height, width, 3\)"),
         ({"image_shape": (32, 32, 1)}, r"\(height, width, 3\)"),
         ({"image_shape": (0, 32, 3)}, r"\(height, width, 3\)"),
+        ({"encoder_units": (-1, 1, 1)}, "units` must be .* at least 0.* -1"),
+        ({"deform_units": -1}, "units` must be an integer of at least 0"),
+        ({"growth_rate": 2.5}, "growth_rate` must be .* at least 1.* 2.5"),
     ],
 )
 def test_bad_arguments(arguments, message):
@@ -279,6 +284,11 @@ def test_bad_arguments(arguments, message):
 def test_misspelled_argument(build):
     with pytest.raises(TypeError, match="pretraned"):
         build(pretraned=True)
+
+
+def test_no_path_is_no_untrained_network():
+    with pytest.raises(FileNotFoundError, match="no weights file ''"):
+        RADN.from_preset("lite", pretrained="")
 
 
 def test_refuses_channels_first():
@@ -310,6 +320,17 @@ def test_metric_equals_scikit_image(rng):
         for s, d in zip(sharp, deblurred, strict=True)
     ]
     assert float(metric.result()) == pytest.approx(np.mean(expected), abs=1e-4)
+
+
+def test_metric_of_clips_equals_that_of_their_frames(rng):
+    sharp = rng.random((2, 3, 8, 9, 3), "float32")
+    deblurred = sharp + rng.normal(0, 0.1, sharp.shape).astype("float32")
+    of_clips, of_frames = PSNR(), PSNR()
+    of_clips.update_state(sharp, deblurred)
+    of_frames.update_state(
+        *(x.reshape(-1, 8, 9, 3) for x in (sharp, deblurred))
+    )
+    assert float(of_clips.result()) == pytest.approx(float(of_frames.result()))
 
 
 def test_loss_equals_numpy(rng):

@@ -227,6 +227,18 @@ def test_border_fades_over_one_pixel():
         assert outputs.numpy().item() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("filters", [4, 16])
+def test_empty_image(filters, implementation):
+    """Also where many filters are computed in chunks of rows."""
+    outputs = deformable_conv2d(
+        np.zeros((2, 0, 5, 8)),
+        np.zeros((3, 3, 8, filters)),
+        np.zeros((2, 0, 5, 18)),
+        implementation=implementation,
+    )
+    assert outputs.shape == (2, 0, 5, filters)
+
+
 def test_empty_batch():
     outputs = deformable_conv2d(
         np.zeros((0, 5, 5, 4)), np.zeros((3, 3, 4, 2)), np.zeros((0, 5, 5, 18))
@@ -249,7 +261,7 @@ def test_empty_batch():
         ({"dilation_rate": 1.5}, "positive integer"),
         ({"padding": "full"}, '"same" or "valid"'),
         ({"offset_groups": 3}, "divide the channels"),
-        ({"offset_groups": 0}, "positive integer"),
+        ({"offset_groups": 0}, "integer of at least 1"),
         ({"kernel": np.zeros((3, 3, 0, 2))}, "may be 0"),
         ({"kernel": np.zeros((3, 3, 4, 0))}, "may be 0"),
         ({"kernel": np.zeros((0, 3, 4, 2))}, "may be 0"),

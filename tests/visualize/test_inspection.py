@@ -217,6 +217,8 @@ def test_errors(tiny_radn, image):
     model = tiny_radn()
     with pytest.raises(ValueError, match=r"0\.0 megapixels"):
         Inspection(model, image, max_pixels=HEIGHT * WIDTH - 1)
+    with pytest.raises(ValueError, match=r"NumPy array.*Received: str"):
+        Inspection(model, "blurred.jpg")
     with pytest.raises(ValueError, match="shape"):
         Inspection(model, image[np.newaxis])
     inspection = Inspection(model, image, max_pixels=HEIGHT * WIDTH)
