@@ -188,7 +188,7 @@ def train(
 
 
 def _write(model, model_file, weights_file):
-    # Compiled as it comes, so that it loads without this module.
+    # Without the optimizer and its state, which only a checkpoint needs.
     plain = type(model).from_config(model.get_config())
     plain.set_weights(model.get_weights())
     with written_beside(model_file) as partial:
