@@ -62,7 +62,7 @@ def deblur(data, options):
         "instances": [{"b64": base64.b64encode(data).decode()}],
     }
     request = urllib.request.Request(
-        f"{options.server}{path}:predict",
+        f"{options.server.rstrip('/')}{path}:predict",
         json.dumps(body).encode(),
         {"Content-Type": "application/json"},
     )

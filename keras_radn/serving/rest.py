@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from tensorflow_serving.apis import get_model_metadata_pb2
 
 from keras_radn.serving.access_log import AccessLog
+from keras_radn.serving.early_answers import EarlyAnswers
 from keras_radn.serving.errors import ServingError, invalid
 from keras_radn.serving.json_tensors import (
     parse_object,
@@ -28,6 +29,8 @@ _MAX_VERSION = 2**63 - 1
 # The pieces in which an answer is sent, so that a slow reader stops the sender
 # and not the whole answer is copied into its connection.
 _PIECE = 1 << 18
+# Of a body that is too large; of a longer one the sender sees a reset.
+_DISCARDED = 32_000_000
 
 _Name = Annotated[str, Path(pattern="^[^/:]+$")]
 _Digits = Annotated[str, Path(pattern="^[0-9]+$")]
@@ -90,7 +93,10 @@ def make_app(
         page = predictor.metrics.page()
         return Response(page, media_type=predictor.metrics.page_type)
 
-    return AccessLog(app, predictor)
+    whole = EarlyAnswers(
+        app, predictor.max_body + _DISCARDED, predictor.timeout
+    )
+    return AccessLog(whole, predictor)
 
 
 async def _latest(model: _Name) -> Target:

@@ -1,0 +1,61 @@
+"""What the clients in serving/ make of their arguments."""
+
+import http.server
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+SERVING = Path(__file__).parents[2] / "serving"
+
+
+@pytest.fixture
+def arguments(tmp_path):
+    source = tmp_path / "blurred.png"
+    source.write_bytes(b"not looked at")
+    return [source, tmp_path / "sharp.png"]
+
+
+def refused(kind, *arguments):
+    """The error, which has to be one sentence."""
+    done = subprocess.run(
+        [sys.executable, SERVING / f"client_{kind}.py", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr.strip()
+
+
+@pytest.fixture
+def telling():
+    """Address of a server that tells the path that it was asked for."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            text = json.dumps({"error": self.path}).encode()
+            self.send_response(404)
+            self.send_header("Content-Length", len(text))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
+
+
+@pytest.mark.parametrize("end", ["", "/", "/prefix/"])
+def test_an_address_may_end_with_a_slash(end, arguments, telling):
+    error = refused("rest", *arguments, "--server", telling + end)
+    path = end.rstrip("/") + "/v1/models/radn:predict"
+    assert error.endswith(f"404: {path}")
