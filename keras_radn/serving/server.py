@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import logging
 import signal
 import sys
@@ -13,6 +14,7 @@ from PIL import Image
 from tensorflow_serving.apis import get_model_status_pb2
 
 from keras_radn.serving.admission import MAX_RETRY_AFTER, Admission
+from keras_radn.serving.connections import Connection
 from keras_radn.serving.errors import ServingError
 from keras_radn.serving.metrics import Metrics
 from keras_radn.serving.model_config import ModelServerConfig
@@ -124,6 +126,10 @@ class _Server:
             rest = _Uvicorn(
                 uvicorn.Config(
                     make_app(predictor, self._missing),
+                    http=functools.partial(
+                        Connection,
+                        header_timeout=max(1, options.timeout),
+                    ),
                     log_config=None,
                     access_log=False,
                     lifespan="off",

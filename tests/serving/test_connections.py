@@ -138,3 +138,38 @@ def test_no_more_is_read_than_the_bound():
         "http.response.body",
     ]
     assert (b"connection", b"close") in sent[0]["headers"]
+
+
+def wait_for_close(*clients, seconds):
+    for client in clients:
+        client.settimeout(seconds)
+        assert client.recv(1) == b""
+
+
+@pytest.mark.slow
+def test_headers_that_do_not_arrive(server):
+    with (
+        connect(server) as silent,
+        connect(server) as partial,
+        connect(server) as dripping,
+    ):
+        started = time.monotonic()
+        partial.sendall(head(PREDICT, 2)[:-2])
+        for byte in head(PREDICT, 2)[:5]:
+            dripping.sendall(bytes([byte]))
+            time.sleep(0.2)
+        wait_for_close(silent, partial, dripping, seconds=SECONDS + 2)
+        assert SECONDS - 0.5 < time.monotonic() - started < SECONDS + 2
+
+
+@pytest.mark.slow
+def test_a_connection_is_kept_between_requests(server):
+    get = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+    with connect(server) as client:
+        for pause in (SECONDS + 1, 0):
+            client.sendall(get)
+            assert status_of(client) == 200
+            time.sleep(pause)
+        # Until the next one begins and does not go on.
+        client.sendall(get[:10])
+        wait_for_close(client, seconds=SECONDS + 2)
