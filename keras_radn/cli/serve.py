@@ -1,6 +1,9 @@
 import argparse
+import contextlib
 import functools
 import gc
+import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -131,9 +134,13 @@ def run(options: argparse.Namespace) -> int:
     )
     if options.model_config_file:
         read = functools.partial(serving.read_config, options.model_config_file)
-        serving.serve(read(), server_options, read)
+        with _leaving_on_sigterm():
+            serving.serve(read(), server_options, read)
         return 0
-    with tempfile.TemporaryDirectory(prefix="keras-radn-") as folder:
+    with (
+        _leaving_on_sigterm(),
+        tempfile.TemporaryDirectory(prefix="keras-radn-") as folder,
+    ):
         base = options.model_base_path
         if base is None:
             base = Path(folder, options.model_name)
@@ -141,6 +148,23 @@ def run(options: argparse.Namespace) -> int:
         config = serving.single_model(options.model_name, base)
         serving.serve(config, server_options)
     return 0
+
+
+@contextlib.contextmanager
+def _leaving_on_sigterm():
+    """By an exception, so that the temporary folder goes, too.
+
+    Until the server listens, which takes signals itself.
+    """
+
+    def leave(number, frame):
+        sys.exit(0)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _export(options, base):
