@@ -33,7 +33,7 @@ def main():
         sys.exit(
             f"error: {options.input}: {error.code().name}: {error.details()}"
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
 
 

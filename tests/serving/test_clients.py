@@ -59,3 +59,10 @@ def test_an_address_may_end_with_a_slash(end, arguments, telling):
     error = refused("rest", *arguments, "--server", telling + end)
     path = end.rstrip("/") + "/v1/models/radn:predict"
     assert error.endswith(f"404: {path}")
+
+
+@pytest.mark.slow  # imports TensorFlow
+def test_a_version_that_is_none(arguments):
+    number = 10**23
+    error = refused("grpc", *arguments, "--version", number)
+    assert "out of range" in error.lower()
