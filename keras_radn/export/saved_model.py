@@ -21,6 +21,7 @@ MAX_PIXELS = 6_000_000
 
 # Where TF-Serving looks for warm-up requests.
 WARMUP_FILE = Path("assets.extra", "tf_serving_warmup_requests")
+_MAX_VERSION = 2**63 - 1
 # Of an odd size, where any is possible.
 _SIDES = (125, 127)
 _TOLERANCE = 1e-4
@@ -57,8 +58,8 @@ def saved_model(
         model: a network of this package.
         path: folder of the versions; made if there is none. The last part of
             it is the model's name in TF-Serving.
-        version: positive; `None` takes the one after the highest that is
-            there.
+        version: positive and at most 2^63 - 1, as in TF-Serving; `None` takes
+            the one after the highest that is there.
         force: whether an existing version is replaced.
         max_pixels: the most pixels that an image may have.
         warmup: whether requests are written which TF-Serving sends to itself
@@ -71,8 +72,8 @@ def saved_model(
 
     Raises:
         FileExistsError: if there is such a version and not `force`.
-        ValueError: if the model maps no images to images, the version is not
-            positive, `max_pixels` allows no image, or what was written
+        ValueError: if the model maps no images to images, there can be no
+            such version, `max_pixels` allows no image, or what was written
             differs from the model by more than 1e-4 (2e-2 in half precision);
             nothing is left then.
         ImportError: if `warmup` and `tensorflow-serving-api` is missing.
@@ -89,8 +90,11 @@ def saved_model(
     """
     path = Path(path)
     version = _next_version(path) if version is None else version
-    if version < 1:
-        raise ValueError(f"`version` must be positive. Received: {version}")
+    if not 1 <= version <= _MAX_VERSION:
+        raise ValueError(
+            f"`version` must be positive and at most {_MAX_VERSION}. "
+            f"Received: {version}"
+        )
     target = path / str(version)
     if target.exists() and not force:
         raise FileExistsError(
@@ -118,7 +122,9 @@ def saved_model(
 
 
 def _next_version(path):
-    versions = [int(p.name) for p in path.glob("*") if p.name.isdecimal()]
+    numbers = [int(p.name) for p in path.glob("*") if p.name.isdecimal()]
+    # Servers leave the others out as well.
+    versions = [number for number in numbers if number <= _MAX_VERSION]
     return max(versions, default=0) + 1
 
 

@@ -20,6 +20,7 @@ from keras_radn.serving.servable import Servable
 
 _logger = logging.getLogger("keras_radn.serving")
 _State = get_model_status_pb2.ModelVersionStatus.State
+MAX_VERSION = 2**63 - 1  # of the protocols' fields
 
 
 @dataclasses.dataclass
@@ -337,6 +338,7 @@ def _version_folders(base_path):
             for path in base_path.iterdir()
             if path.name.isascii()
             and path.name.isdigit()
+            and int(path.name) <= MAX_VERSION
             and path.is_dir()
             # A folder without it is not there yet.
             and any(path.glob("saved_model.pb*"))

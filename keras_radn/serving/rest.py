@@ -23,9 +23,9 @@ from keras_radn.serving.json_tensors import (
     write_outputs,
 )
 from keras_radn.serving.metadata import refuse_method, signature_map
+from keras_radn.serving.model_manager import MAX_VERSION
 from keras_radn.serving.predictor import Chosen, Predictor, Target
 
-_MAX_VERSION = 2**63 - 1
 # The pieces in which an answer is sent, so that a slow reader stops the sender
 # and not the whole answer is copied into its connection.
 _PIECE = 1 << 18
@@ -105,7 +105,7 @@ async def _latest(model: _Name) -> Target:
 
 async def _by_version(model: _Name, version: _Digits) -> Target:
     # By its length first: Python converts no more than 4300 digits.
-    if len(version) > 19 or int(version) > _MAX_VERSION:
+    if len(version) > 19 or int(version) > MAX_VERSION:
         raise invalid(f"Failed to convert version: {version} to numeric.")
     return Target(model, version=int(version))
 

@@ -245,6 +245,8 @@ def test_versions(network, tmp_path):
     path = tmp_path / "radn"
     (path / "9" / "variables").mkdir(parents=True)
     (path / "notes").mkdir()
+    too_high = str(2**63)
+    (path / too_high).mkdir()
 
     def save(**kwargs):
         return export.saved_model(network, path, warmup=False, **kwargs).path
@@ -257,9 +259,12 @@ def test_versions(network, tmp_path):
     assert before == {f: f.read_bytes() for f in before}
     assert save(version=9, force=True) == path / "9"
     assert (path / "9" / "saved_model.pb").is_file()
-    with pytest.raises(ValueError, match="positive"):
-        save(version=0)
-    assert sorted(p.name for p in path.iterdir()) == ["10", "9", "notes"]
+    for wrong in (0, 2**63):
+        with pytest.raises(ValueError, match=rf"positive .* {wrong}$"):
+            save(version=wrong)
+    assert sorted(p.name for p in path.iterdir()) == sorted(
+        ["10", "9", "notes", too_high]
+    )
 
 
 @pytest.mark.slow

@@ -320,9 +320,10 @@ def test_versions_that_are_broken_or_not_complete(base, tmp_path):
         *("--poll-seconds", 0.2),
     ) as server:
         good = write_version(tmp_path / "made", 3, 3)
-        # Not a version: no number, no graph.
+        # Not a version: no number, no graph, more than 64 bits.
         (base / "4").mkdir()
         (base / "tmp").mkdir()
+        shutil.copytree(good, base / str(2**63))
         # Broken: the variables are cut off.
         shutil.copytree(good, base / "2")
         (data,) = (base / "2").glob("variables/*.data*")
@@ -336,6 +337,7 @@ def test_versions_that_are_broken_or_not_complete(base, tmp_path):
             "predictions": [[[[0.5, 1.0, 1.5]]]]
         }
         assert server.get("/readyz").status_code == 200
+        assert server.metric("keras_radn_serving_version_state")
         # Mended, it is tried again.
         shutil.rmtree(base / "2")
         shutil.move(good, base / "2")
