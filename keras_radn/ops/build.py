@@ -50,8 +50,10 @@ def build(cuda: str = "auto") -> Path:
             f"-DKERAS_RADN_CUDA={cuda.upper()}",
             f"-DCMAKE_INSTALL_PREFIX={built}",
         )
-        _cmake("--build", f"{scratch}/build", "--parallel")
-        _cmake("--install", f"{scratch}/build", "--strip")
+        # For generators of several configurations; others take no notice.
+        release = ("--config", "Release")
+        _cmake("--build", f"{scratch}/build", "--parallel", *release)
+        _cmake("--install", f"{scratch}/build", "--strip", *release)
         name = library.name(tf.__version__)
         new = built / "keras_radn" / "ops" / name
         if not new.exists():

@@ -189,6 +189,34 @@ def test_build_ops_with_a_broken_source(monkeypatch, tmp_path, capsys):
     assert "could not be built" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("generator", ["Ninja", "Ninja Multi-Config"])
+@pytest.mark.skipif(not shutil.which("ninja"), reason="needs Ninja")
+def test_build_ops_with_the_users_generator(generator, monkeypatch, tmp_path):
+    """Optimized, also where a build has several configurations."""
+    name = library.name(tf.__version__)
+    sources = tmp_path / "custom_ops"
+    sources.mkdir()
+    (sources / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.24)\n"
+        "project(small LANGUAGES CXX)\n"
+        "if(NOT CMAKE_BUILD_TYPE)\n"
+        "  set(CMAKE_BUILD_TYPE Release)\n"
+        "endif()\n"
+        "add_library(small MODULE small.cc)\n"
+        "set_target_properties(small PROPERTIES\n"
+        f'  OUTPUT_NAME "{name}" PREFIX "" SUFFIX "")\n'
+        "install(TARGETS small DESTINATION keras_radn/ops)\n"
+    )
+    (sources / "small.cc").write_text("#ifndef NDEBUG\n#error\n#endif\n")
+    monkeypatch.setenv("CMAKE_GENERATOR", generator)
+    monkeypatch.setattr(build, "_sources", lambda: sources)
+    monkeypatch.setattr(library, "folder", lambda: tmp_path)
+    monkeypatch.setattr(build, "_put", shutil.copyfile)
+    assert build.build(cuda="off") == tmp_path / name
+    assert (tmp_path / name).is_file()
+
+
 def test_build_requirements_fit_the_pin():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     pins = [
