@@ -54,6 +54,8 @@ def make_app(
         description="TF-Serving's REST API.",
         docs_url=None,
         redoc_url=None,
+        # To an address made from the request's Host.
+        redirect_slashes=False,
     )
     for status, handler in (
         (ServingError, _on_serving_error),

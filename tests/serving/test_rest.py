@@ -423,6 +423,8 @@ def test_tokens_that_are_no_json(ask):
         ("GET", "/v1/models", None, 400, "Missing model name in request."),
         ("GET", "/v1/foo", None, 400, "Malformed request: GET /v1/foo"),
         ("POST", "/v1/models", b"", 400, "Malformed request: POST"),
+        ("GET", f"{SMALL}/", None, 400, f"Malformed request: GET {SMALL}/"),
+        ("POST", f"{PREDICT}/", b"", 400, "Malformed request: POST"),
         ("GET", PREDICT, None, 400, "Malformed request: GET"),
         ("PUT", PREDICT, b"", 400, "Malformed request: PUT"),
         (
