@@ -75,6 +75,7 @@ def test_offset_is_bounded(rng):
     np.testing.assert_array_equal(mask, unchanged)
 
 
+@pytest.mark.slow
 def test_learns_where_to_look(rng):
     """The target is the input moved by two pixels; only offsets can learn."""
     inputs = keras.Input((None, None, 1))

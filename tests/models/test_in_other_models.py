@@ -22,6 +22,7 @@ class Wrapper(keras.layers.Layer):
         return self.network(inputs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrap", [Wrapper, keras.layers.TimeDistributed])
 def test_the_outer_model_has_its_own_loss_and_metrics(wrap, tiny_radn, rng):
     network = tiny_radn()
@@ -33,6 +34,7 @@ def test_the_outer_model_has_its_own_loss_and_metrics(wrap, tiny_radn, rng):
     assert history == {"loss": [7.0]}
 
 
+@pytest.mark.slow
 def test_another_recipe_has_no_metric_of_the_paper_s(tiny_radn, rng):
     """Targets of four channels, of which the last one is a weight."""
     model = tiny_radn()

@@ -112,6 +112,7 @@ def test_xla_equals_graph(tiny_radn, rng):
     )
 
 
+@pytest.mark.slow
 def test_fit_takes_the_paper_recipe(tiny_radn, rng):
     model = tiny_radn(deform_units=1)
     blurred = rng.random((4, 32, 32, 3), "float32")
@@ -144,6 +145,7 @@ for m in (model, other):
 """
 
 
+@pytest.mark.slow
 def test_files_reload_in_a_fresh_process(tiny_radn, tmp_path, rng):
     model = tiny_radn(deform_units=1, name="mine")
     images = rng.random((2, 17, 30, 3), "float32")

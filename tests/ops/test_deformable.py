@@ -113,6 +113,7 @@ def test_gradients_equal_finite_differences(seed, rng):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["graph", "unknown size"])
 @pytest.mark.parametrize("seed", range(8))
 def test_graphs_equal_eager(seed, mode, monkeypatch):
@@ -153,6 +154,7 @@ def test_zero_offset_equals_convolution(filters, strides, padding, rng):
     np.testing.assert_allclose(outputs, expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["eager", "graph"])
 @pytest.mark.parametrize(
     ("dtype", "tolerance"),
@@ -329,6 +331,7 @@ print((status("VmHWM") - before) / 1024)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_peak_memory(implementation):
     done = subprocess.run(

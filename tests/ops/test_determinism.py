@@ -7,6 +7,7 @@ import pytest
 from tests.ops import digest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64"])
 def test_concurrent_calls_give_the_same_bits(dtype):
     digests = digest.concurrent_digests(dtype, threads=20, calls=60)

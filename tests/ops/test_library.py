@@ -265,6 +265,7 @@ def test_native_model_loads_without_the_library(tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "tolerance"),
     [

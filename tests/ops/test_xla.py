@@ -6,6 +6,7 @@ from keras_radn.ops import deformable_conv2d, gather
 from tests.ops.test_deformable import draw, gradients
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_xla_equals_eager(seed, monkeypatch):
     """With gradients, by what "auto" chooses where XLA compiles."""

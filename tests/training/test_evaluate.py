@@ -65,6 +65,7 @@ def test_evaluation_of_an_ensemble(pairs_folder, tiny_radn):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("multi_scale", [False, True])
 def test_images_are_whole_whatever_memory_is_free(
     multi_scale, tmp_path, monkeypatch

@@ -282,7 +282,9 @@ def test_validation_of_some_images_in_some_epochs(config, tiny_radn):
     pairs = ImagePairs(config.validation)
     validation = Validation(pairs, images=1, epochs=2)
     np.testing.assert_array_equal(validation.indices, [0])
-    validation.set_model(tiny_radn())
+    model = tiny_radn()
+    model.compile("adam", "mse")
+    validation.set_model(model)
     logs = {}
     validation.on_epoch_end(0, logs)
     assert math.isnan(logs["val_psnr"])
