@@ -193,7 +193,8 @@ class ImagePairs(PatchSource):
         if self._one_folder:
             return path.name
         folder = self.root.parent if self.root.is_file() else self.root
-        return str(path.relative_to(folder))
+        inside = path.is_relative_to(folder)  # not an absolute path of a list
+        return str(path.relative_to(folder) if inside else path)
 
     def whole(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Both images of a pair, uint8 `(height, width, 3)`.

@@ -50,7 +50,7 @@ class DeblurringModel(keras.Model):
                 f"Received: {preset!r}"
             )
         config = dict(cls.presets[preset]["config"])
-        if kwargs.get("pretrained", False) is not False:
+        if kwargs.get("pretrained") not in (None, False):
             config.pop("encoder_weights", None)
         return cls(**{**config, **kwargs})
 

@@ -119,7 +119,9 @@ class RADN(DeblurringModel):
         check_length("transition_filters", transition_filters, 3)
         check_length("decoder_filters", decoder_filters, 4)
         check_image_shape(image_shape)
-        if pretrained is not False and encoder_weights is not None:
+        # An empty path is a mistake, not a network without weights.
+        load = pretrained not in (None, False)
+        if load and encoder_weights is not None:
             raise ValueError(
                 "`pretrained` already sets the encoder. Received: "
                 f"encoder_weights={encoder_weights!r}; leave it out."
@@ -193,7 +195,7 @@ class RADN(DeblurringModel):
 
         if encoder_weights is not None:
             load_densenet121(self, encoder_weights)
-        if pretrained is not False:
+        if load:
             load_pretrained(self, pretrained)
 
     def architecture(self) -> dict:

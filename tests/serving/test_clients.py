@@ -1,13 +1,13 @@
 """What the clients in serving/ make of their arguments."""
 
-import http.server
 import json
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
+
+from tests.serving.stub_server import stub_server
 
 SERVING = Path(__file__).parents[2] / "serving"
 
@@ -36,22 +36,11 @@ def refused(kind, *arguments):
 def telling():
     """Address of a server that tells the path that it was asked for."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            self.rfile.read(int(self.headers["Content-Length"]))
-            text = json.dumps({"error": self.path}).encode()
-            self.send_response(404)
-            self.send_header("Content-Length", len(text))
-            self.end_headers()
-            self.wfile.write(text)
+    def answer(path):
+        return 404, json.dumps({"error": path}).encode(), 0
 
-        def log_message(self, *arguments):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{httpd.server_port}"
-        httpd.shutdown()
+    with stub_server(answer) as address:
+        yield address
 
 
 @pytest.mark.parametrize("end", ["", "/", "/prefix/"])

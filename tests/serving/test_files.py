@@ -1,11 +1,9 @@
 """The files in serving/: what they say is what others can read."""
 
-import http.server
 import json
 import re
 import subprocess
 import sys
-import threading
 from importlib.resources import files
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from PIL import Image
 from tensorflow_serving.config import model_server_config_pb2
 
 from keras_radn.serving.model_config import ModelServerConfig
+from tests.serving.stub_server import stub_server
 
 ROOT = Path(__file__).parents[2]
 SERVING = ROOT / "serving"
@@ -331,23 +330,12 @@ def test_clients(kind, endpoint, picture, tmp_path):
 def answering():
     """Address of a server whose answer is in the address."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            self.rfile.read(int(self.headers["Content-Length"]))
-            _, status, missing, text = self.path.split("/")[:4]
-            text = bytes.fromhex(text)
-            self.send_response(int(status))
-            self.send_header("Content-Length", len(text) + int(missing))
-            self.end_headers()
-            self.wfile.write(text)
+    def answer(path):
+        _, status, missing, text = path.split("/")[:4]
+        return int(status), bytes.fromhex(text), int(missing)
 
-        def log_message(self, *arguments):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{httpd.server_port}"
-        httpd.shutdown()
+    with stub_server(answer) as address:
+        yield address
 
 
 @pytest.mark.parametrize(
