@@ -170,8 +170,11 @@ def deformable_conv2d(
         inputs, kernel, offset, mask, geometry, groups, offset_groups
     )
     out_size = geometry.output_size(inputs.shape[1:3])
-    # Not `ensure_shape`, which has no forward-mode derivative in graphs.
-    outputs.set_shape([inputs.shape[0], *out_size, filters])
+    shape = [inputs.shape[0], *out_size, filters]
+    if not library.loops():
+        # Converters lose what `set_shape` says.
+        return tf.ensure_shape(outputs, shape)
+    outputs.set_shape(shape)  # has a forward-mode derivative in graphs, too
     return outputs
 
 

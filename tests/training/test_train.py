@@ -128,10 +128,9 @@ def test_a_resumed_run_equals_the_unbroken_one(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("optimizer", ["adam", "muon"])
-def test_a_checkpoint_loads_with_the_package_alone(optimizer, config, tmp_path):
+def test_a_checkpoint_loads_with_the_package_alone(config, tmp_path):
     short = dataclasses.replace(
-        config, optimizer=optimizer, steps=1, progression=[]
+        config, optimizer="muon", steps=1, progression=[]
     )
     train(short, tmp_path)
     script = (
@@ -143,8 +142,7 @@ def test_a_checkpoint_loads_with_the_package_alone(optimizer, config, tmp_path):
     printed = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True
     )
-    name = {"adam": "JointClipAdam", "muon": "ConvMuon"}[optimizer]
-    assert printed.stdout.split() == [name, "1"], printed.stderr
+    assert printed.stdout.split() == ["ConvMuon", "1"], printed.stderr
 
 
 @pytest.mark.slow
@@ -258,9 +256,9 @@ def test_averaged_weights_are_written(config, tmp_path):
 def test_validation_equals_evaluation(averaged, config, tiny_radn):
     """Of the averaged weights, if there are any, and nothing else changes."""
     model = tiny_radn()
+    optimizer = keras.optimizers.Adam(use_ema=averaged)
+    model.compile(optimizer)
     if averaged:
-        optimizer = keras.optimizers.Adam(use_ema=True)
-        model.compile(optimizer)
         optimizer.build(model.trainable_variables)
         current = model.get_weights()
     pairs = ImagePairs(config.validation)
