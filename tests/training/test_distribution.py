@@ -15,7 +15,7 @@ from keras_radn import training
 from keras_radn.cli.main import main
 from keras_radn.training import make_strategy
 from keras_radn.training.distribution import is_chief
-from tests.conftest import TINY_RADN
+from tests.training.networks import SMALL_RADN
 
 WORKER = Path(__file__).with_name("worker.py")
 STEPS, STEPS_PER_EPOCH = 12, 2
@@ -27,7 +27,7 @@ def command(tmp_path, pairs_folder):
     config = tmp_path / "config.toml"
     model = "\n".join(
         f"{key} = {list(value) if isinstance(value, tuple) else value}"
-        for key, value in TINY_RADN.items()
+        for key, value in SMALL_RADN.items()
     )
     config.write_text(
         f"""

@@ -27,7 +27,7 @@ from keras_radn.training.callbacks import (
     Validation,
 )
 from keras_radn.training_log import COLUMNS
-from tests.conftest import TINY_RADN
+from tests.training.networks import SMALL_RADN
 
 # The package's attribute of this name is the function.
 train_module = importlib.import_module("keras_radn.training.train")
@@ -43,7 +43,7 @@ def config(stills_folder, pairs_folder):
     return TrainingConfig(
         preset="radn4",
         encoder_weights="random",
-        model=TINY_RADN,
+        model=SMALL_RADN,
         stills=str(stills_folder),
         pairs=str(pairs_folder),
         pairs_share=0.5,
@@ -115,7 +115,7 @@ def test_a_resumed_run_equals_the_unbroken_one(
     psnr = np.mean([row["deblurred_psnr"] for row in rows])
     assert psnr == pytest.approx(np.nanmax(again["val_psnr"]), abs=1e-3)
     assert (tmp_path / "broken" / "best.npz").exists()
-    packaged = RADN(decoder_block="dense", **TINY_RADN)
+    packaged = RADN(decoder_block="dense", **SMALL_RADN)
     read_weights(packaged, tmp_path / "unbroken" / "weights.npz")
     for model in (
         packaged,
@@ -192,7 +192,7 @@ def test_a_run_goes_on_with_other_settings(config, tmp_path):
         "dtype": "mixed_bfloat16",
         "optimizer": "muon",
         "ema_momentum": 0.0,
-        "model": {**TINY_RADN, "growth_rate": 8},
+        "model": {**SMALL_RADN, "growth_rate": 8},
     }.items():
         other = dataclasses.replace(config, **{name: value})
         with pytest.raises(ValueError, match=rf"{name}=.*another folder"):
