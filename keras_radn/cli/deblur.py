@@ -5,7 +5,6 @@ import logging
 import math
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +27,7 @@ from keras_radn.cli.numbers import (
     integer,
     tile_side,
 )
+from keras_radn.cli.signals import on_sigterm
 from keras_radn.files import written_beside
 from keras_radn.inference import Deblurrer, Report
 from keras_radn.inference.cluster import deblur_jobs_on_ray
@@ -161,7 +161,9 @@ def run(options: argparse.Namespace) -> int:
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     jobs = _plan(options)
     reports = []
-    with _terminated_as_interrupted(), _limit(options.max_megapixels):
+    # As Ctrl-C: no half file is left.
+    as_interrupted = on_sigterm(signal.default_int_handler)
+    with as_interrupted, _limit(options.max_megapixels):
         try:
             for report in _reports(jobs, options):
                 reports.append(report)
@@ -300,19 +302,6 @@ def _progress(count) -> Iterator[tuple[Callable, Callable]]:
             )
 
         yield lambda: progress.advance(files), show_tiles
-
-
-@contextlib.contextmanager
-def _terminated_as_interrupted():
-    """SIGTERM as Ctrl-C: it, too, leaves no half file."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

@@ -1,8 +1,6 @@
 import argparse
-import contextlib
 import functools
 import gc
-import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -10,6 +8,7 @@ from pathlib import Path
 from keras_radn.cli.messages import say
 from keras_radn.cli.model_file import add_model_arguments, load_model
 from keras_radn.cli.numbers import Number, add_numbers, check_numbers
+from keras_radn.cli.signals import on_sigterm
 
 # The largest body is below gRPC's own bound of 2^31 bytes.
 _NUMBERS = (
@@ -134,11 +133,11 @@ def run(options: argparse.Namespace) -> int:
     )
     if options.model_config_file:
         read = functools.partial(serving.read_config, options.model_config_file)
-        with _leaving_on_sigterm():
+        with on_sigterm(_leave):
             serving.serve(read(), server_options, read)
         return 0
     with (
-        _leaving_on_sigterm(),
+        on_sigterm(_leave),
         tempfile.TemporaryDirectory(prefix="keras-radn-") as folder,
     ):
         base = options.model_base_path
@@ -150,21 +149,9 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-@contextlib.contextmanager
-def _leaving_on_sigterm():
-    """By an exception, so that the temporary folder goes, too.
-
-    Until the server listens, which takes signals itself.
-    """
-
-    def leave(number, frame):
-        sys.exit(0)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _leave(number, frame):
+    """Until the server listens, which takes signals itself."""
+    sys.exit(0)
 
 
 def _export(options, base):

@@ -73,13 +73,6 @@ def find_pairs(
         )
     if root.is_file():
         return _listed_pairs(root)
-    if root.name in _HIDE and (root.parent / _HIDE_SHARP).is_dir():
-        half = blur or root.name
-        return [
-            pair
-            for pair in find_pairs(root.parent, half)
-            if pair[0].is_relative_to(root)
-        ]
     if lists := sorted(root.glob(_LISTS)):
         warnings.warn(
             f"{root} holds all images of RealBlur, those of both halves; "
@@ -88,12 +81,15 @@ def find_pairs(
             stacklevel=2,
         )
     names = {blur} if blur else known - {"blur_gamma"}
+    # The partners of a half of HIDE are beside it.
+    is_half = root.name in _HIDE and (root.parent / _HIDE_SHARP).is_dir()
+    base = root.parent if is_half else root
     pairs = []
     for path in list_images(root):
-        parts = path.relative_to(root).parts
-        place = _telling_place(root, parts)
+        parts = path.relative_to(base).parts
+        place = _telling_place(base, parts)
         if place is not None and parts[place] in names:
-            pairs.append((path, _partner(root, parts, place)))
+            pairs.append((path, _partner(base, parts, place)))
     if not pairs:
         raise FileNotFoundError(
             f"There are no pairs in {root}: no folder of blurred images "
