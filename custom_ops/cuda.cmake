@@ -1,130 +1,23 @@
-# Adds the CUDA kernels to the target `deformable`, if there is a toolkit.
-#
-# One nvcc command compiles the one file; CMake's CUDA language would also
-# probe the compiler and take over the linking. The runtime is linked
-# statically, so that the library needs neither CUDA's nor a driver to load.
-#
-# -DKERAS_RADN_CUDA_ARCHITECTURES="80;90"  GPUs to compile for, instead of
-#                                          those that nvcc knows.
-# -DKERAS_RADN_PTXAS_VERBOSE=ON            registers and spills per kernel.
-
-set(
-  KERAS_RADN_CUDA_ARCHITECTURES "" CACHE STRING
-  "Compute capabilities to compile for; empty for the default"
-)
-option(KERAS_RADN_PTXAS_VERBOSE "Print registers and spills per kernel" OFF)
+# Adds the CUDA kernels to the target `deformable`, if there is a toolkit. The
+# runtime is linked statically, so that the library needs neither CUDA's nor a
+# driver to load.
 
 if(KERAS_RADN_SANITIZE)
   message(STATUS "keras-radn: no CUDA kernels in a build with sanitizers")
   return()
 endif()
 
-# Without CUDA: an error if it was asked for, else a line that says why.
-function(leave_out_cuda reason)
+include("${CMAKE_CURRENT_LIST_DIR}/nvcc.cmake")
+if(NVCC_PROBLEM)
   if(KERAS_RADN_CUDA STREQUAL "ON")
-    message(FATAL_ERROR "keras-radn: KERAS_RADN_CUDA is ON, but ${reason}")
+    message(FATAL_ERROR "keras-radn: KERAS_RADN_CUDA is ON, but ${NVCC_PROBLEM}")
   endif()
-  message(STATUS "keras-radn: CPU kernels only, for ${reason}")
-endfunction()
-
-# A toolkit that is named must be there; CMake would go on to find another.
-if(NOT CUDAToolkit_ROOT)
-  if(NOT "$ENV{CUDAToolkit_ROOT}" STREQUAL "")
-    set(CUDAToolkit_ROOT "$ENV{CUDAToolkit_ROOT}")
-  elseif(NOT "$ENV{CUDACXX}" STREQUAL "")
-    get_filename_component(CUDAToolkit_ROOT "$ENV{CUDACXX}" DIRECTORY)
-  endif()
-endif()
-file(GLOB named "${CUDAToolkit_ROOT}/bin/nvcc" "${CUDAToolkit_ROOT}/nvcc")
-if(named OR NOT CUDAToolkit_ROOT)
-  find_package(CUDAToolkit QUIET)
-endif()
-if(NOT CUDAToolkit_FOUND OR NOT TARGET CUDA::cudart_static)
-  leave_out_cuda(
-    "no CUDA toolkit was found. Put nvcc on PATH, or name the toolkit's folder \
-in CUDAToolkit_ROOT."
-  )
-  return()
-endif()
-if(CUDAToolkit_VERSION VERSION_LESS 12.0)
-  leave_out_cuda(
-    "CUDA 12 or newer is needed, and ${CUDAToolkit_NVCC_EXECUTABLE} is of \
-${CUDAToolkit_VERSION}."
-  )
-  return()
-endif()
-set(NVCC "${CUDAToolkit_NVCC_EXECUTABLE}" -ccbin "${CMAKE_CXX_COMPILER}")
-
-# nvcc refuses host compilers that are newer than itself.
-set(empty "${CMAKE_CURRENT_BINARY_DIR}/empty.cu")
-file(WRITE "${empty}" "")
-execute_process(
-  COMMAND ${NVCC} -std=c++17 -ptx "${empty}" -o "${empty}.ptx"
-  RESULT_VARIABLE nvcc_failed
-  OUTPUT_VARIABLE nvcc_output
-  ERROR_VARIABLE nvcc_output
-)
-if(nvcc_failed)
-  leave_out_cuda(
-    "${CUDAToolkit_NVCC_EXECUTABLE} does not work with \
-${CMAKE_CXX_COMPILER}:\n${nvcc_output}"
-  )
+  message(STATUS "keras-radn: CPU kernels only, for ${NVCC_PROBLEM}")
   return()
 endif()
 
-set(architectures ${KERAS_RADN_CUDA_ARCHITECTURES})
-if(NOT architectures)
-  # All that this toolkit knows from Volta on; later GPUs compile the PTX when
-  # they load it.
-  execute_process(
-    COMMAND "${CUDAToolkit_NVCC_EXECUTABLE}" --list-gpu-code
-    OUTPUT_VARIABLE known
-  )
-  string(REGEX MATCHALL "sm_[0-9]+" known "${known}")
-  list(TRANSFORM known REPLACE "sm_" "")
-  list(SORT known COMPARE NATURAL)
-  foreach(code IN LISTS known)
-    if(code GREATER_EQUAL 70)
-      list(APPEND architectures ${code})
-    endif()
-  endforeach()
-endif()
-list(GET architectures -1 newest)
-set(targets "")
-foreach(code IN LISTS architectures)
-  list(APPEND targets -gencode "arch=compute_${code},code=sm_${code}")
-endforeach()
-list(
-  APPEND targets -gencode "arch=compute_${newest},code=compute_${newest}"
-)
-message(
-  STATUS
-    "keras-radn: CUDA ${CUDAToolkit_VERSION} kernels for compute capabilities "
-    "${architectures}"
-)
-
-set(verbose "")
-if(KERAS_RADN_PTXAS_VERBOSE)
-  set(verbose -Xptxas -v)
-endif()
-set(source "${CMAKE_CURRENT_SOURCE_DIR}/src/cuda/kernels.cu.cc")
-set(object "${CMAKE_CURRENT_BINARY_DIR}/kernels.cu.o")
-add_custom_command(
-  OUTPUT "${object}"
-  COMMAND
-    ${NVCC} -x cu -std=c++17 -O3 -DNDEBUG ${targets} --threads 2 ${verbose}
-    -Xcompiler=-fPIC,-fvisibility=hidden,-Wall
-    "-I${CMAKE_CURRENT_SOURCE_DIR}/src" -MD -MF "${object}.d" -c "${source}"
-    -o "${object}"
-  DEPENDS "${source}"
-  DEPFILE "${object}.d"
-  COMMENT "Compiling the CUDA kernels"
-  VERBATIM
-)
-set_source_files_properties(
-  "${object}" PROPERTIES EXTERNAL_OBJECT ON GENERATED ON
-)
-target_sources(deformable PRIVATE src/cuda/launch.cc "${object}")
+add_cuda_object(deformable "${KERAS_RADN_SOURCES}/cuda/kernels.cu.cc")
+target_sources(deformable PRIVATE src/cuda/launch.cc)
 # TensorFlow brings a CUDA runtime of its own into the process. Ours must not
 # export its functions, nor take the other's for its own.
 target_link_libraries(deformable PRIVATE CUDA::cudart_static)

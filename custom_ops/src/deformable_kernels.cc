@@ -2,6 +2,16 @@
 
 #include "deformable_kernels.h"
 
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
 namespace keras_radn {
 
 using tensorflow::OpKernelContext;

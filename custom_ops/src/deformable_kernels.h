@@ -4,9 +4,13 @@
 #ifndef KERAS_RADN_DEFORMABLE_KERNELS_H_
 #define KERAS_RADN_DEFORMABLE_KERNELS_H_
 
+#include <cstdint>
 #include <string>
+#include <type_traits>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "sampling.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
@@ -36,7 +40,8 @@ auto* Bits(T* data) {
 }
 
 // Specialised by each device. Pointers are to the device's memory and none of
-// the tensors is empty; `mask` and `mask_gradient` may be null.
+// the tensors is empty, as the output is if the map is; `mask` and
+// `mask_gradient` may be null.
 template <typename Device, typename T>
 struct Launch {
   using C = typename Wide<T>::Type;
@@ -144,15 +149,10 @@ class DeformableSumOp : public DeformableOp<T> {
                    context->allocate_output(
                        0, tensorflow::TensorShape(a.out_shape), &outputs));
     if (outputs->NumElements() == 0) return;
-    T* data = outputs->flat<T>().data();
-    if (a.map->NumElements() == 0) {  // an image without pixels
-      Launch<Device, T>::Zero(context, data, outputs->TotalBytes());
-      return;
-    }
     Launch<Device, T>::Sum(
         context, a.geometry, a.layout, a.map->template flat<T>().data(),
         a.offset->template flat<typename Wide<T>::Type>().data(), a.mask_data(),
-        data);
+        outputs->flat<T>().data());
   }
 };
 
@@ -222,7 +222,7 @@ class DeformableGradOp : public DeformableOp<T> {
     C* offset_data = offset_gradient->flat<C>().data();
     C* mask_data =
         mask_gradient == nullptr ? nullptr : mask_gradient->flat<C>().data();
-    if (a.map->NumElements() == 0 || gradient.NumElements() == 0) {
+    if (gradient.NumElements() == 0) {  // as it is if the map has no elements
       if (kSum) {
         Launch<Device, T>::Zero(context,
                                 map_gradient->flat<MapGradient>().data(),

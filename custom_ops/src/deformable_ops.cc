@@ -1,5 +1,9 @@
 // The ops, their shapes and their documentation. Kernels are in cpu/ and cuda/.
 
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
 #include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"

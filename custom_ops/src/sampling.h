@@ -60,15 +60,17 @@ struct Layout {
   int64_t depth;
   int64_t map_pixel, map_group, map_tap;
   int64_t out_pixel, out_group, out_tap;
+  int64_t offset_pixel;  // of the offsets that the CPU's sum reads
 
   static Layout Sum(const Geometry& g, int64_t filters) {
     return {
         filters, g.samples() * filters, g.taps() * filters, filters, filters, 0,
-        0};
+        0,       2 * g.samples()};
   }
   static Layout Columns(const Geometry& g, int64_t channels) {
     const int64_t depth = channels / g.offset_groups;
-    return {depth, channels, depth, 0, g.taps() * channels, depth, channels};
+    return {depth, channels, depth,          0, g.taps() * channels,
+            depth, channels, 2 * g.samples()};
   }
 };
 

@@ -1,6 +1,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "cpu/convolutions.h"
 #include "cpu/kernels.h"
 
 namespace keras_radn {
@@ -12,16 +13,26 @@ namespace keras_radn {
   extern const Kernels<Half> kKernelsHalf;         \
   extern const Kernels<Bfloat16> kKernelsBfloat16; \
   }
+#define DECLARE_CONVOLUTIONS(isa)                            \
+  namespace isa {                                            \
+  extern const Convolutions<float> kConvolutionsfloat;       \
+  extern const Convolutions<Bfloat16> kConvolutionsBfloat16; \
+  }
 DECLARE(portable)
+DECLARE_CONVOLUTIONS(portable)
 #ifdef KERAS_RADN_X86
 DECLARE(avx2)
 DECLARE(avx512)
+DECLARE_CONVOLUTIONS(avx2)
+DECLARE_CONVOLUTIONS(avx512)
+DECLARE_CONVOLUTIONS(avx512_bf16)
 #endif
 #undef DECLARE
+#undef DECLARE_CONVOLUTIONS
 
 namespace {
 
-enum class InstructionSet { kPortable, kAvx2, kAvx512 };
+enum class InstructionSet { kPortable, kAvx2, kAvx512, kAvx512Bf16 };
 
 InstructionSet Detect() {
 #ifdef KERAS_RADN_X86
@@ -29,17 +40,19 @@ InstructionSet Detect() {
   const auto is_wanted = [wanted](const char* name) {
     return wanted != nullptr && std::strcmp(wanted, name) == 0;
   };
-  // A name that is none of the three chooses nothing.
-  const bool any =
-      !is_wanted("portable") && !is_wanted("avx2") && !is_wanted("avx512");
+  // A name that is none of these chooses nothing.
+  const bool any = !is_wanted("portable") && !is_wanted("avx2") &&
+                   !is_wanted("avx512") && !is_wanted("avx512_bf16");
   const auto allowed = [&](const char* name) { return any || is_wanted(name); };
   __builtin_cpu_init();
-  if (allowed("avx512") && __builtin_cpu_supports("avx512f") &&
-      __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl")) {
-    return InstructionSet::kAvx512;
+  const bool avx512 =
+      __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  if (allowed("avx512_bf16") && avx512 &&
+      __builtin_cpu_supports("avx512bf16")) {
+    return InstructionSet::kAvx512Bf16;
   }
+  if (allowed("avx512") && avx512) return InstructionSet::kAvx512;
   if (allowed("avx2") && __builtin_cpu_supports("avx2") &&
       __builtin_cpu_supports("fma")) {
     return InstructionSet::kAvx2;
@@ -57,6 +70,8 @@ InstructionSet Best() {
 
 const char* BestInstructionSet() {
   switch (Best()) {
+    case InstructionSet::kAvx512Bf16:
+      return "avx512_bf16";
     case InstructionSet::kAvx512:
       return "avx512";
     case InstructionSet::kAvx2:
@@ -66,31 +81,43 @@ const char* BestInstructionSet() {
   }
 }
 
+// Only products gain by instructions for bfloat16.
 #ifdef KERAS_RADN_X86
-#define BEST_KERNELS(T)                \
-  template <>                          \
-  const Kernels<T>& BestKernels<T>() { \
-    switch (Best()) {                  \
-      case InstructionSet::kAvx512:    \
-        return avx512::kKernels##T;    \
-      case InstructionSet::kAvx2:      \
-        return avx2::kKernels##T;      \
-      default:                         \
-        return portable::kKernels##T;  \
-    }                                  \
+#define CHOOSE(name, widest)          \
+  switch (Best()) {                   \
+    case InstructionSet::kAvx512Bf16: \
+      return widest::name;            \
+    case InstructionSet::kAvx512:     \
+      return avx512::name;            \
+    case InstructionSet::kAvx2:       \
+      return avx2::name;              \
+    default:                          \
+      return portable::name;          \
   }
 #else
+#define CHOOSE(name, widest) return portable::name;
+#endif
+
 #define BEST_KERNELS(T)                \
   template <>                          \
   const Kernels<T>& BestKernels<T>() { \
-    return portable::kKernels##T;      \
+    CHOOSE(kKernels##T, avx512)        \
   }
-#endif
 BEST_KERNELS(float)
 BEST_KERNELS(double)
 BEST_KERNELS(Half)
 BEST_KERNELS(Bfloat16)
 #undef BEST_KERNELS
+
+#define BEST_CONVOLUTIONS(T)                     \
+  template <>                                    \
+  const Convolutions<T>& BestConvolutions<T>() { \
+    CHOOSE(kConvolutions##T, avx512_bf16)        \
+  }
+BEST_CONVOLUTIONS(float)
+BEST_CONVOLUTIONS(Bfloat16)
+#undef BEST_CONVOLUTIONS
+#undef CHOOSE
 
 }  // namespace keras_radn
 

@@ -4,15 +4,27 @@
 
 #include "cpu/kernels.h"
 
+#include <cstdint>
 #include <cstring>
 
-#include "cpu/elementwise.h"
 #include "cpu/lanes.h"
 #include "cpu/plan.h"
+#include "cpu/reconstruct.h"
 
 namespace keras_radn {
 namespace KERAS_RADN_ISA {
 namespace {
+
+// Positions ahead of the one that is computed. Processors do not foresee what
+// the taps read, which jumps about.
+constexpr int64_t kPrefetch = 4;
+
+template <typename T>
+inline void Prefetch(const T* first, int64_t count) {
+  const char* begin = reinterpret_cast<const char*>(first);
+  __builtin_prefetch(begin);
+  __builtin_prefetch(begin + count * sizeof(T) - 1);
+}
 
 // Sum over the samples of a position, for the channels of some packets, which
 // stay in registers.
@@ -25,6 +37,8 @@ inline void SumBlock(const Plan<C>& plan, int64_t n, const T* map, T* out) {
     const Corners corners = plan.corners(j);
     const T* p00 = map + plan.map_offset[k] + corners.origin;
     const T* p10 = p00 + corners.down;
+    // The upper row was read for the row before.
+    Prefetch(p10 + kPrefetch * plan.pixel, kPackets * P::kChannels);
     const C w00 = plan.weights[0][j], w01 = plan.weights[1][j];
     const C w10 = plan.weights[2][j], w11 = plan.weights[3][j];
     for (int i = 0; i < kPackets; ++i) {
@@ -68,7 +82,7 @@ void Sum(const Geometry& g, const Layout& layout, const T* map, const C* offset,
       g, begin, end, plan.positions,
       [&](int64_t row, int64_t image, int64_t i, int64_t x, int64_t count) {
         const int64_t at = row * g.out_width + x;
-        Locate(g, i, x, count, offset + at * 2 * samples,
+        Locate(g, layout, i, x, count, offset + at * layout.offset_pixel,
                mask == nullptr ? nullptr : mask + at * samples, plan);
         for (int64_t p = 0; p < count; ++p) {
           SumChannels<4 / WidestPacket<T>::kParts>(
@@ -113,7 +127,7 @@ void Columns(const Geometry& g, const Layout& layout, const T* map,
       g, begin, end, plan.positions,
       [&](int64_t row, int64_t image, int64_t i, int64_t x, int64_t count) {
         const int64_t at = row * g.out_width + x;
-        Locate(g, i, x, count, offset + at * 2 * samples,
+        Locate(g, layout, i, x, count, offset + at * 2 * samples,
                mask == nullptr ? nullptr : mask + at * samples, plan);
         const T* pixels = map + image * image_size;
         for (int64_t p = 0; p < count; ++p) {
@@ -176,7 +190,8 @@ void CoordinateGradient(const Geometry& g, const Layout& layout,
       g, begin, end, plan.positions,
       [&](int64_t row, int64_t image, int64_t i, int64_t x, int64_t count) {
         const int64_t at = row * g.out_width + x;
-        Locate<C>(g, i, x, count, offset + at * 2 * samples, nullptr, plan);
+        Locate<C>(g, layout, i, x, count, offset + at * 2 * samples, nullptr,
+                  plan);
         for (int64_t p = 0; p < count; ++p) {
           for (int64_t k = 0; k < samples; ++k) {
             const int64_t j = p * samples + k, sample = at * samples + j;
@@ -223,8 +238,8 @@ void Extents(const Geometry& g, const Layout& layout, const C* offset,
   ForTiles(g, begin, end, plan.positions,
            [&](int64_t row, int64_t, int64_t i, int64_t x, int64_t count) {
              const int64_t at = row * g.out_width + x;
-             Locate<C>(g, i, x, count, offset + at * 2 * samples, nullptr,
-                       plan);
+             Locate<C>(g, layout, i, x, count, offset + at * 2 * samples,
+                       nullptr, plan);
              Extent& extent = extents[row];
              for (int64_t j = 0; j < count * samples; ++j) {
                if (plan.row[j] < 0) continue;
@@ -274,7 +289,7 @@ void MapGradient(const Geometry& g, const Layout& layout, const T* gradient,
       const int64_t count = x + step < g.out_width ? step : g.out_width - x;
       const int64_t at = row * g.out_width + x;
       const int64_t sample = at * samples + first;
-      Locate(g, i, x, count, offset + 2 * sample,
+      Locate(g, layout, i, x, count, offset + 2 * sample,
              mask == nullptr ? nullptr : mask + sample, plan);
       for (int64_t p = 0; p < count; ++p) {
         const T* at_position = gradient + (at + p) * layout.out_pixel;
@@ -319,7 +334,6 @@ void Narrow(const C* values, T* outputs, int64_t count) {
                                   Extents<Wide<T>::Type>,               \
                                   MapGradient<T, Wide<T>::Type>,        \
                                   Narrow<T, Wide<T>::Type>,             \
-                                  ConcatAffineRelu<T, Wide<T>::Type>,   \
                                   Reconstruct<T, Wide<T>::Type>}
 KERNELS(float);
 KERNELS(double);

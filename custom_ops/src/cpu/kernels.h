@@ -40,13 +40,6 @@ struct Slots {
   }
 };
 
-// Channels that become a part of a concatenation.
-template <typename T>
-struct Part {
-  const T* data;
-  int64_t channels;
-};
-
 constexpr int kColors = 3;
 
 // A map of averages over windows of `size` pixels: [batch, height, width].
@@ -71,7 +64,7 @@ struct Reconstruction {
   C* outputs;
   int64_t out_height, out_width;
 
-  // Of the lines in scratch: with zeros at both ends, and room for a vector.
+  // Lines in scratch have zeros at both ends, and room for a vector.
   int64_t line_stride() const { return width + 2 + 16; }
   int64_t scratch_bytes() const {
     return (3 * maps + kColors + 1) * line_stride() * sizeof(C);
@@ -102,10 +95,6 @@ struct Kernels {
                        const C* offset, const C* mask, const Extent* extents,
                        const Band<T>& band, void* scratch);
   void (*narrow)(const C* values, T* outputs, int64_t count);
-  // Of pixels; `outputs` may be the only part.
-  void (*concat_affine_relu)(const Part<T>* parts, int64_t count,
-                             int64_t channels, const C* scale, const C* offset,
-                             T* outputs, int64_t begin, int64_t end);
   void (*reconstruct)(const Reconstruction<T>&, int64_t begin, int64_t end,
                       void* scratch);
 };
@@ -119,11 +108,11 @@ inline int64_t ScratchBytes(const Geometry& g) {
 }
 
 // The fastest kernels that this processor can run, or those named by the
-// environment variable KERAS_RADN_CPU (avx512, avx2 or portable).
+// environment variable KERAS_RADN_CPU (see BestInstructionSet).
 template <typename T>
 const Kernels<T>& BestKernels();
 
-// "avx512", "avx2" or "portable": which those are.
+// "avx512_bf16", "avx512", "avx2" or "portable": which those are.
 const char* BestInstructionSet();
 
 }  // namespace keras_radn

@@ -5,9 +5,14 @@
 #ifndef KERAS_RADN_CPU_LANES_H_
 #define KERAS_RADN_CPU_LANES_H_
 
+#include <cstdint>
 #include <cstring>
 
-#include "cpu/kernels.h"
+#include "sampling.h"
+
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
 
 namespace keras_radn {
 namespace KERAS_RADN_ISA {
@@ -66,7 +71,16 @@ struct Io {
   static void Store(const F& v, float* p) { memcpy(p, &v, sizeof(v)); }
   static void Store(const D& v, double* p) { memcpy(p, &v, sizeof(v)); }
 
-  static void Store(const F& v, Bfloat16* p) { Write(Round(v) >> 16, p); }
+  static void Store(const F& v, Bfloat16* p) {
+#ifdef __AVX512BF16__
+    if constexpr (kLanes == 16) {
+      const __m256bh narrow = _mm512_cvtneps_pbh(v);
+      memcpy(static_cast<void*>(p), &narrow, sizeof(narrow));
+      return;
+    }
+#endif
+    Write(Round(v) >> 16, p);
+  }
 
   // To nearest, ties to even, as everywhere in TensorFlow.
   static void Store(const F& v, Half* p) {
@@ -145,6 +159,43 @@ inline A HorizontalSum(const VectorOf<A, kLanes>& v) {
   } else {
     return HorizontalSum<A, kLanes / 2>(Halve<A, kLanes>(v));
   }
+}
+
+// What lies below `floor` becomes 0; NaN stays.
+template <typename V, typename C>
+inline V Relu(const V& v, C floor) {
+  using I = decltype(v < floor);
+  return BitCast<V>(BitCast<I>(v) & ~(v < floor));
+}
+
+// max(0, input * scale + offset), per channel.
+template <int kLanes, typename T, typename C, typename O>
+inline void AffineRelu(const T* input, const C* scale, const C* offset,
+                       O* output, int64_t depth) {
+  int64_t c = 0;
+  for (; c + kLanes <= depth; c += kLanes) {
+    Io<kLanes>::Store(
+        Relu(Io<kLanes>::Load(input + c) * Io<kLanes>::Load(scale + c) +
+                 Io<kLanes>::Load(offset + c),
+             C(0)),
+        output + c);
+  }
+  if constexpr (kLanes > 1) {
+    if (c < depth) {
+      AffineRelu<kLanes / 2>(input + c, scale + c, offset + c, output + c,
+                             depth - c);
+    }
+  }
+}
+
+// The first `count` elements, fewer than 2 * kHalf.
+template <int kHalf, typename T>
+inline void CopySome(const T* from, T* to, int64_t count) {
+  if (count & kHalf) {
+    memcpy(to, from, kHalf * sizeof(T));
+    from += kHalf, to += kHalf;
+  }
+  if constexpr (kHalf > 1) CopySome<kHalf / 2>(from, to, count);
 }
 
 // Some channels of a pixel, in registers: kLanes of them, or, if kPaired, twice

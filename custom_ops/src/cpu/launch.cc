@@ -1,8 +1,13 @@
 // Divides the work among TensorFlow's threads.
 
+#include <algorithm>
+#include <cstdint>
 #include <cstring>
+#include <type_traits>
+#include <vector>
 
 #include "cpu/kernels.h"
+#include "cpu/parallel.h"
 #include "deformable_kernels.h"
 
 namespace keras_radn {
@@ -15,11 +20,7 @@ using CpuDevice = Eigen::ThreadPoolDevice;
 template <typename Work>
 void Parallel(OpKernelContext* context, const Geometry& geometry, int64_t total,
               int64_t nanoseconds_each, const Work& work) {
-  using tensorflow::thread::ThreadPool;
-  ThreadPool* workers =
-      context->device()->tensorflow_cpu_worker_threads()->workers;
-  workers->ParallelFor(total,
-                       ThreadPool::SchedulingParams::Adaptive(nanoseconds_each),
+  keras_radn::Parallel(context, total, nanoseconds_each,
                        [&](int64_t begin, int64_t end) {
                          std::vector<char> scratch(ScratchBytes(geometry));
                          work(begin, end, scratch.data());

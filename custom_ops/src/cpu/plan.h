@@ -5,6 +5,9 @@
 #ifndef KERAS_RADN_CPU_PLAN_H_
 #define KERAS_RADN_CPU_PLAN_H_
 
+#include <cstdint>
+#include <cstring>
+
 #include "cpu/kernels.h"
 #include "cpu/lanes.h"
 
@@ -170,16 +173,17 @@ inline void LocateLanes(const Plan<C>& plan, int64_t j,
 // Plans `count` positions from `first` on, in row `row` of the image. `offset`
 // and `mask` point at the first sample of the plan there; `mask` may be null.
 template <typename C>
-inline void Locate(const Geometry& g, int64_t row, int64_t first, int64_t count,
-                   const C* offset, const C* mask, const Plan<C>& plan) {
+inline void Locate(const Geometry& g, const Layout& layout, int64_t row,
+                   int64_t first, int64_t count, const C* offset, const C* mask,
+                   const Plan<C>& plan) {
   const int64_t samples = plan.samples, n = count * samples;
-  const int64_t stride = g.samples();  // of positions, in offset and mask
+  const int64_t stride = g.samples();  // of positions, in the mask
   C* __restrict dy = plan.dy;
   C* __restrict dx = plan.dx;
   for (int64_t i = 0; i < count; ++i) {
     for (int64_t k = 0; k < samples; ++k) {
-      dy[i * samples + k] = offset[2 * (i * stride + k)];
-      dx[i * samples + k] = offset[2 * (i * stride + k) + 1];
+      dy[i * samples + k] = offset[i * layout.offset_pixel + 2 * k];
+      dx[i * samples + k] = offset[i * layout.offset_pixel + 2 * k + 1];
     }
   }
   constexpr int kLanes = kVectorBytes / sizeof(C);

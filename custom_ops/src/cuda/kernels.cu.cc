@@ -118,7 +118,7 @@ struct Sample {
   Axis y, x;
 
   __device__ bool inside() const { return y.inside && x.inside; }
-  // Of corner (i, j); pixels are counted from the first of the image.
+  // Number of the pixel at corner (i, j), from the first of the image.
   __device__ int64_t pixel(const Geometry& g, int i, int j) const {
     return y.pixel[i] * g.width + x.pixel[j];
   }
@@ -378,6 +378,7 @@ Error Describe(cudaError_t error) {
 template <int kThreads, typename... Parameters, typename... Arguments>
 Error Start(void* stream, int64_t work, void (*kernel)(Parameters...),
             Arguments... arguments) {
+  if (work == 0) return nullptr;  // a grid cannot be empty
   const int64_t blocks = (work + kThreads - 1) / kThreads;
   cudaLaunchConfig_t config = {};
   config.gridDim =
@@ -445,6 +446,17 @@ template <typename T>
 Error Narrow(void* stream, const float* values, T* outputs, int64_t count) {
   return Start<kForwardThreads>(stream, count, NarrowKernel<Native<T>>, values,
                                 ToNative(outputs), count);
+}
+
+// nvcc's list is in the text with commas.
+#define KERAS_RADN_TEXT(...) #__VA_ARGS__
+#define KERAS_RADN_EXPANDED(...) KERAS_RADN_TEXT(__VA_ARGS__)
+const char* Targets() {
+#ifdef __CUDA_ARCH_LIST__
+  return KERAS_RADN_EXPANDED(CUDART_VERSION __CUDA_ARCH_LIST__);
+#else
+  return "";
+#endif
 }
 
 Error Zero(void* stream, void* memory, int64_t bytes) {

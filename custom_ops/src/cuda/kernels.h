@@ -15,8 +15,8 @@ namespace cuda {
 using Error = const char*;
 
 // These are for T = float, Half and Bfloat16. They start work on `stream`, a
-// cudaStream_t, and return. Pointers are to the device's memory, none of the
-// tensors is empty, and `mask` and `mask_gradient` may be null.
+// cudaStream_t, and return. Pointers are to the device's memory; the output may
+// be empty, and `mask` and `mask_gradient` may be null.
 template <typename T>
 Error Sum(void* stream, const Geometry& geometry, const Layout& layout,
           const T* map, const float* offset, const float* mask, T* outputs);
@@ -36,6 +36,10 @@ Error Gradient(void* stream, const Geometry& geometry, const Layout& layout,
 // Rounds sums to 16 bits.
 template <typename T>
 Error Narrow(void* stream, const float* values, T* outputs, int64_t count);
+
+// The toolkit that compiled the kernels and ten times the compute capabilities
+// that it compiled them for: "13000 800 900".
+const char* Targets();
 
 Error Zero(void* stream, void* memory, int64_t bytes);
 Error Copy(void* stream, const void* from, void* to, int64_t bytes);

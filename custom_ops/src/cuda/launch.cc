@@ -1,8 +1,11 @@
 // Starts the CUDA kernels on TensorFlow's stream. Compiled without CUDA's
 // headers, which TensorFlow's wheel does not have.
 
+#include <cstdint>
 #include <type_traits>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "cuda/kernels.h"
 #include "deformable_kernels.h"
 #include "tensorflow/core/util/determinism.h"
@@ -123,3 +126,9 @@ REGISTER(Eigen::bfloat16);
 #undef REGISTER
 
 }  // namespace keras_radn
+
+// For `keras-radn info`.
+extern "C" __attribute__((visibility("default"))) const char*
+keras_radn_gpu_targets() {
+  return keras_radn::cuda::Targets();
+}

@@ -22,16 +22,15 @@ cuda::Error Forward(bool sum, const Geometry& geometry, const Layout& layout,
                     const void* map, const float* offset, const float* mask,
                     void* outputs) {
   const auto function = sum ? cuda::Sum<T> : cuda::Columns<T>;
-  return function(nullptr, geometry, layout, static_cast<const T*>(map),
-                  offset, mask, static_cast<T*>(outputs));
+  return function(nullptr, geometry, layout, static_cast<const T*>(map), offset,
+                  mask, static_cast<T*>(outputs));
 }
 
 template <typename T>
 cuda::Error Gradient(const Geometry& geometry, const Layout& layout,
-                     const void* gradient, const void* map,
-                     const float* offset, const float* mask,
-                     float* map_gradient, float* offset_gradient,
-                     float* mask_gradient) {
+                     const void* gradient, const void* map, const float* offset,
+                     const float* mask, float* map_gradient,
+                     float* offset_gradient, float* mask_gradient) {
   return cuda::Gradient<T>(nullptr, geometry, layout,
                            static_cast<const T*>(gradient),
                            static_cast<const T*>(map), offset, mask,
@@ -67,10 +66,10 @@ cuda::Error gradient(int type, bool sum, const Geometry* geometry,
 
 cuda::Error narrow(int type, const float* values, void* outputs,
                    int64_t count) {
-  return type == 1 ? cuda::Narrow(nullptr, values,
-                                  static_cast<Half*>(outputs), count)
-                   : cuda::Narrow(nullptr, values,
-                                  static_cast<Bfloat16*>(outputs), count);
+  return type == 1
+             ? cuda::Narrow(nullptr, values, static_cast<Half*>(outputs), count)
+             : cuda::Narrow(nullptr, values, static_cast<Bfloat16*>(outputs),
+                            count);
 }
 
 // Since the last call of this.

@@ -1,0 +1,28 @@
+// Compiled once per instruction set, as kernels.cc is.
+
+#include "cpu/convolutions.h"
+
+#include "cpu/attention.h"
+#include "cpu/convolution.h"
+
+namespace keras_radn {
+namespace KERAS_RADN_ISA {
+
+// `extern`, for a constant of a namespace would be local to this file.
+#define CONVOLUTIONS(T)                                                \
+  extern const Convolutions<T> kConvolutions##T;                       \
+  const Convolutions<T> kConvolutions##T = {PackConvolution<T>,        \
+                                            Convolve<T, T, false>,     \
+                                            Convolve<T, float, false>, \
+                                            Convolve<T, float, true>,  \
+                                            PackDeconvolution<T>,      \
+                                            Deconvolve<T>,             \
+                                            BiasReluPixels<T>,         \
+                                            PackAttention<T>,          \
+                                            Attend<T>}
+CONVOLUTIONS(float);
+CONVOLUTIONS(Bfloat16);
+#undef CONVOLUTIONS
+
+}  // namespace KERAS_RADN_ISA
+}  // namespace keras_radn

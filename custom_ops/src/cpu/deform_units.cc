@@ -1,0 +1,178 @@
+// The OpKernel of the units of a dense deformable module, for inference.
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "cpu/convolve.h"
+#include "cpu/kernels.h"
+#include "cpu/large_pages.h"
+#include "deformable_kernels.h"
+
+namespace keras_radn {
+namespace {
+
+using tensorflow::OpInputList;
+using tensorflow::OpKernelContext;
+using tensorflow::Tensor;
+using tensorflow::TensorShape;
+
+constexpr int64_t kTaps = 9;
+constexpr int64_t kUnitOffsets = 2 * kTaps;  // of a unit, per pixel
+
+template <typename T>
+class DeformUnitsOp : public tensorflow::OpKernel {
+ public:
+  using B = typename BitsOf<T>::Type;
+
+  explicit DeformUnitsOp(tensorflow::OpKernelConstruction* context)
+      : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("max_offset", &max_offset_));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    Arguments a;
+    OP_REQUIRES_OK(context, a.Read(context));
+    Tensor* outputs;
+    OP_REQUIRES_OK(context, context->allocate_output(0, a.shape, &outputs));
+    if (outputs->NumElements() == 0) return;
+    UseLargePages(*outputs);
+    const int units = a.projections.size();
+    Tensor offsets, projected;
+    TensorShape shape = a.shape;
+    shape.set_dim(3, units * kUnitOffsets);
+    OP_REQUIRES_OK(
+        context, context->allocate_temp(tensorflow::DT_FLOAT, shape, &offsets));
+    shape.set_dim(3, a.widest);
+    OP_REQUIRES_OK(context,
+                   context->allocate_temp(tensorflow::DataTypeToEnum<T>::value,
+                                          shape, &projected));
+    UseLargePages(offsets);
+    UseLargePages(projected);
+    const int64_t height = shape.dim_size(1), width = shape.dim_size(2);
+    const int64_t rows = shape.dim_size(0) * height;
+    Pixels<B> map{Bits(outputs->flat<T>().data()), height, width,
+                  a.shape.dim_size(3)};
+    const Pixels<const B> features{map.data, height, width, map.pixel};
+    for (const Part<B>& part : a.parts) {
+      CopyPixels(context, part, map, rows);
+      map.data += part.channels;
+    }
+    Pixels<float> unit_offsets{offsets.flat<float>().data(), height, width,
+                               units * kUnitOffsets};
+    Pixels<const B> newest = features;
+    for (int i = 0; i < units; ++i) {
+      const PackedConvolution<B> offset_convolution(
+          a.offset_kernels[i], i == 0 ? &a.offset_bias : nullptr, false);
+      ForRows<B>(context, nullptr, *offset_convolution, newest, unit_offsets,
+                 rows,
+                 i == 0 ? BestConvolutions<B>().convolve_wide
+                        : BestConvolutions<B>().add_wide);
+      const PackedConvolution<B> projection(a.projections[i], nullptr, false);
+      const int64_t depth = projection->filters;
+      B* products = Bits(projected.flat<T>().data());
+      Convolve<B>(context, nullptr, *projection, features,
+                  {products, height, width, depth}, rows);
+      SumSamples(context, shape, products, unit_offsets, a.biases[i], map);
+      newest = {map.data, height, width, map.pixel};
+      map.data += depth / kTaps;
+      unit_offsets.data += kUnitOffsets;
+    }
+  }
+
+ private:
+  // The inputs, and the shape of the output.
+  struct Arguments {
+    OpInputList features, offset_kernels, projections, biases;
+    Tensor offset_bias;
+    std::vector<Part<B>> parts;
+    TensorShape shape;
+    int64_t widest = 0;  // of the projections
+
+    absl::Status Read(OpKernelContext* context) {
+      TF_RETURN_IF_ERROR(context->input_list("features", &features));
+      TF_RETURN_IF_ERROR(
+          context->input_list("offset_kernels", &offset_kernels));
+      TF_RETURN_IF_ERROR(context->input_list("projections", &projections));
+      TF_RETURN_IF_ERROR(context->input_list("biases", &biases));
+      offset_bias = context->input(features.size() + offset_kernels.size());
+      int64_t width;
+      TF_RETURN_IF_ERROR(ConcatParts<T>(features, &parts, &shape, &width));
+      const int64_t units = projections.size();
+      int64_t added = width;
+      TF_RETURN_IF_ERROR(CheckShape("offset_bias", offset_bias.shape(),
+                                    {units * kUnitOffsets}));
+      for (int64_t i = 0; i < units; ++i) {
+        const int64_t filters = biases[i].NumElements();
+        TF_RETURN_IF_ERROR(CheckShape("bias", biases[i].shape(), {filters}));
+        TF_RETURN_IF_ERROR(
+            CheckShape("offset_kernel", offset_kernels[i].shape(),
+                       {3, 3, added, (units - i) * kUnitOffsets}));
+        TF_RETURN_IF_ERROR(CheckShape("projection", projections[i].shape(),
+                                      {1, 1, width, kTaps * filters}));
+        widest = std::max(widest, kTaps * filters);
+        width += filters;
+        added = filters;
+      }
+      shape.set_dim(3, width);
+      return absl::OkStatus();
+    }
+  };
+
+  // max(0, sum of the samples + bias) becomes channels of `outputs`.
+  void SumSamples(OpKernelContext* context, const TensorShape& shape,
+                  const B* products, const Pixels<float>& offsets,
+                  const Tensor& bias, const Pixels<B>& outputs) const {
+    const int64_t filters = bias.NumElements(), width = outputs.width;
+    const int64_t rows = shape.dim_size(0) * outputs.height;
+    const Geometry g{shape.dim_size(0),
+                     outputs.height,
+                     width,
+                     outputs.height,
+                     width,
+                     0,
+                     rows,
+                     3,
+                     3,
+                     1,
+                     1,
+                     1,
+                     1,
+                     1,
+                     1,
+                     1};
+    Layout layout = Layout::Sum(g, filters);
+    layout.out_pixel = outputs.pixel;
+    layout.offset_pixel = offsets.pixel;
+    Parallel(context, rows, width * kTaps * (10 + filters / 4),
+             [&](int64_t begin, int64_t end) {
+               std::vector<char> scratch(ScratchBytes(g));
+               for (int64_t p = begin * width; p < end * width; ++p) {
+                 float* offset = offsets.data + p * offsets.pixel;
+                 for (int64_t k = 0; k < kUnitOffsets; ++k) {
+                   offset[k] =
+                       std::min(std::max(offset[k], -max_offset_), max_offset_);
+                 }
+               }
+               BestKernels<B>().sum(g, layout, products, offsets.data, nullptr,
+                                    outputs.data, begin, end, scratch.data());
+               BestConvolutions<B>().bias_relu(bias.flat<float>().data(),
+                                               filters, outputs, begin, end);
+             });
+  }
+
+  float max_offset_;
+};
+
+#define REGISTER(type)                                        \
+  REGISTER_KERNEL_BUILDER(Name("KerasRadn>DeformUnits")       \
+                              .Device(tensorflow::DEVICE_CPU) \
+                              .TypeConstraint<type>("T"),     \
+                          DeformUnitsOp<type>)
+REGISTER(float);
+REGISTER(Eigen::bfloat16);
+#undef REGISTER
+
+}  // namespace
+}  // namespace keras_radn
