@@ -1,46 +1,46 @@
 """Region-Adaptive Dense Network for motion deblurring, in Keras 3."""
 
-import os
+import importlib.util
 import sys
-from pathlib import Path
 
-# The command's user did not ask for TensorFlow's start-up messages.
-if Path(sys.argv[0]).stem == "keras-radn":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "0") >= "2":
-    from keras_radn.quiet import import_tensorflow_quietly
+from keras_radn import keras_setup
 
-    import_tensorflow_quietly()
+__getattr__, __dir__, __all__ = keras_setup.attach(__name__, __file__)
 
-import keras
 
-if keras.backend.backend() != "tensorflow":
-    raise ImportError(
-        "keras_radn needs Keras on TensorFlow. Received: the backend "
-        f"{keras.backend.backend()!r}; set KERAS_BACKEND=tensorflow."
-    )
-if keras.config.image_data_format() != "channels_last":
-    raise ImportError(
-        "keras_radn needs images whose channels are last. Received: the image "
-        f"data format {keras.config.image_data_format()!r}; set "
-        '"image_data_format": "channels_last" in the keras.json of Keras.'
-    )
+class _AfterKeras:
+    """Registers the package's classes when Keras is imported, by whomever.
 
-from keras_radn import layers, losses, metrics, models, ops, optimizers
-from keras_radn.inference import deblur, deblur_files, deblur_video
-from keras_radn.models import RADN, ResidualBaseline, inference_model
+    So `keras.models.load_model` finds them after `import keras_radn`, which
+    does not import Keras itself.
+    """
 
-__all__ = [
-    "RADN",
-    "ResidualBaseline",
-    "deblur",
-    "deblur_files",
-    "deblur_video",
-    "inference_model",
-    "layers",
-    "losses",
-    "metrics",
-    "models",
-    "ops",
-    "optimizers",
-]
+    _searching = False
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "keras" or self._searching:
+            return None
+        self._searching = True
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            self._searching = False
+        if spec is not None:
+            spec.loader.exec_module = self._then_register(
+                spec.loader.exec_module
+            )
+        return spec
+
+    def _then_register(self, execute):
+        def execute_and_register(module):
+            execute(module)
+            sys.meta_path.remove(self)
+            keras_setup.register(module)
+
+        return execute_and_register
+
+
+if "keras" in sys.modules:
+    keras_setup.register(sys.modules["keras"])
+else:
+    sys.meta_path.insert(0, _AfterKeras())

@@ -39,7 +39,7 @@ class PSNR(keras.metrics.Mean):
         if psnr.ndim > 1:  # of clips
             psnr = ops.mean(psnr, axis=tuple(range(1, psnr.ndim)))
         if sample_weight is not None:
-            # Of an image, or of each of its pixels, as losses take them.
+            # A weight for each image or each pixel, as losses take them.
             weight = ops.convert_to_tensor(sample_weight, self.dtype)
             if weight.ndim > 1:
                 weight = ops.mean(weight, axis=tuple(range(1, weight.ndim)))

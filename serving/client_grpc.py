@@ -38,7 +38,7 @@ def main():
 
 
 def deblur(data, options):
-    """From the bytes of a file to those of another."""
+    """Deblurs the bytes of a picture file."""
     request = predict_pb2.PredictRequest()
     request.model_spec.name = options.model
     request.model_spec.signature_name = "image_bytes"

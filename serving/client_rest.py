@@ -12,8 +12,10 @@ import contextlib
 import http.client
 import json
 import os
+import secrets
 import sys
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -51,12 +53,12 @@ def parse_arguments(description, server):
 
 
 def deblur(data, options):
-    """From the bytes of a file to those of another."""
-    path = f"/v1/models/{options.model}"
+    """Deblurs the bytes of a picture file."""
+    path = f"/v1/models/{quote(options.model)}"
     if options.version is not None:
         path += f"/versions/{options.version}"
     elif options.label:
-        path += f"/labels/{options.label}"
+        path += f"/labels/{quote(options.label)}"
     body = {
         "signature_name": "image_bytes",
         "instances": [{"b64": base64.b64encode(data).decode()}],
@@ -78,6 +80,11 @@ def deblur(data, options):
         ) from None
 
 
+def quote(name):
+    """Quotes a name for a path; it may have slashes and colons."""
+    return urllib.parse.quote(name, safe="")
+
+
 def message(error):
     """What the server says is wrong."""
     text = error.reason
@@ -90,8 +97,8 @@ def message(error):
 
 
 def write(path, data):
-    """Beside the file and renamed, so that it is whole or as it was."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    """Writes a file beside and renames it, so that it is never half done."""
+    partial = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
     try:
         partial.write_bytes(data)
         partial.replace(path)

@@ -1,14 +1,16 @@
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the command does
 
+import keras_radn  # before Keras, so that TensorFlow says nothing
+
+# isort: split
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 from skimage import data
-
-import keras_radn
 
 # The whole architecture, small enough to be built in a moment.
 TINY_RADN = {

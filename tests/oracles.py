@@ -1,8 +1,6 @@
 """Independent computations that the package is compared with."""
 
 import numpy as np
-import onnx
-import onnxruntime
 
 
 def same_padding(size, kernel, stride, dilation):
@@ -86,6 +84,10 @@ def onnx_deform_conv(
     offset_groups=1,
 ):
     """onnxruntime's DeformConv (opset 19) on channels-last arrays."""
+    # Here, not above: tests on GPUs and of other backends have none.
+    import onnx
+    import onnxruntime
+
     before, after = [0, 0], [0, 0]
     if padding == "same":
         for axis in range(2):
@@ -138,20 +140,36 @@ def onnx_deform_conv(
     return session.run(None, feeds)[0].transpose(0, 2, 3, 1)
 
 
-def self_attention(features, weights):
+def self_attention(features, weights, pool=1):
     """Equations 5 and 6, position by position, in float64.
 
-    `weights` has the matrix and bias of the 1x1 convolutions to B, C and D.
+    `weights` has the matrix and bias of the 1x1 convolutions to B, C and D;
+    B and D are those of means over windows with the side `pool`.
     """
     a = features.reshape(-1, features.shape[-1]).astype("float64")
-    b, c, d = (a @ matrix + bias for matrix, bias in weights)
+    pooled = windows(features.astype("float64"), pool).reshape(-1, a.shape[-1])
+    b, c, d = (
+        x @ matrix + bias
+        for x, (matrix, bias) in zip((pooled, a, pooled), weights, strict=True)
+    )
     outputs = np.empty_like(a)
     for j in range(len(a)):
-        similarity = np.array([b[i] @ c[j] for i in range(len(a))])
+        similarity = np.array([b[i] @ c[j] for i in range(len(b))])
         s = np.exp(similarity - similarity.max())
         s /= s.sum()
-        outputs[j] = a[j] + sum(s[i] * d[i] for i in range(len(a)))
+        outputs[j] = a[j] + sum(s[i] * d[i] for i in range(len(b)))
     return outputs.reshape(features.shape)
+
+
+def windows(features, size):
+    """Means over windows, which may be cut at the border."""
+    rows, columns = (range(0, n, size) for n in features.shape[:2])
+    return np.array(
+        [
+            [features[i : i + size, j : j + size].mean((0, 1)) for j in columns]
+            for i in rows
+        ]
+    )
 
 
 def enlarge(maps, size):

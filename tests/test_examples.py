@@ -4,8 +4,6 @@ import importlib
 import inspect
 import os
 import re
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -13,11 +11,19 @@ import pytest
 from PIL import Image, ImageChops
 
 import keras_radn
+from keras_radn.inference import deblurrer
 from tests.conftest import TINY_RADN
 
 MODULES = (
     *("", ".inference", ".models", ".layers", ".ops", ".losses", ".metrics"),
-    *(".optimizers", ".datasets", ".training", ".export", ".visualize"),
+    *(
+        ".optimizers",
+        ".datasets",
+        ".training",
+        ".export",
+        ".visualize",
+        ".peers",
+    ),
 )
 
 # Results, data, base classes, and what trains several networks.
@@ -25,8 +31,10 @@ WITHOUT = {"Exported", "OffsetField", "Report", "CLASSICAL", "PatchSource"} | {
     *("BlurStrength", "ImagePairs", "JoinedSources", "VideoBlur"),
     *("ablate", "compare"),
 }
-# The one takes days; the other a video, which tests of its own have.
-NOT_RUN = {"train", "deblur_video"}
+# They take days, or a video, a cluster or files that tests of their own have.
+NOT_RUN = {"train", "train_in_processes", "load_published"} | {
+    *("deblur_video", "deblur_on_ray"),
+}
 
 
 def public():
@@ -76,22 +84,6 @@ def folder(tmp_path_factory, photo):
 
 
 @pytest.mark.slow
-def test_examples_of_the_guides(folder, monkeypatch):
-    monkeypatch.chdir(folder)
-    module = sys.modules["keras_radn.inference.deblur"]
-    monkeypatch.setattr(
-        module, "default_model", lambda *_: keras_radn.RADN(**TINY_RADN)
-    )
-    guides = Path(__file__).parents[1] / "docs" / "guide"
-    text = "\n".join(path.read_text() for path in sorted(guides.glob("*.md")))
-    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert blocks
-    for code in blocks:
-        exec(code, {})
-    assert len(os.listdir("deblurred")) == 2
-
-
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*the GoPro set:UserWarning")
 @pytest.mark.parametrize("name", sorted(public().keys() - WITHOUT - NOT_RUN))
 def test_example(name, folder, monkeypatch, photo):
@@ -103,9 +95,7 @@ def test_example(name, folder, monkeypatch, photo):
 
     monkeypatch.chdir(folder)
     monkeypatch.setattr(keras_radn, "RADN", Tiny)
-    # A function hides the module of its name.
-    module = sys.modules["keras_radn.inference.deblur"]
-    monkeypatch.setattr(module, "default_model", Tiny)
+    monkeypatch.setattr(deblurrer, "_packaged", lambda *_: Tiny())
     image = photo[:70, 180:260].astype("float32") / 255
     names = {
         "keras": keras,

@@ -29,6 +29,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "curves.png.",
     )
     parser.add_argument("--table", type=int, required=True, choices=(1, 2))
+    parser.add_argument(
+        "--peers",
+        action="store_true",
+        help="train the networks that Table 1 compares with, too",
+    )
     add_config_arguments(parser)
     parser.set_defaults(run=run)
 
@@ -41,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     from keras_radn.visualize import training_curves
 
     output = Path(options.output)
-    rows = ablate(config, options.table, output)
+    rows = ablate(config, options.table, output, options.peers)
     text = markdown_table(rows, _COLUMNS)
     print(text)
     with written_beside(output / "table.md") as partial:

@@ -3,12 +3,17 @@ import dataclasses
 import json
 from pathlib import Path
 
-from keras_radn.cli.numbers import Number, add_numbers, check_numbers
+from keras_radn.cli.option_types import image_size, integer
+from keras_radn.cli.output_files import require_folders
 from keras_radn.cli.tables import markdown_table
 from keras_radn.files import written_beside
-from keras_radn.inference.benchmark import Measurement, measure
-from keras_radn.models import RADN, ResidualBaseline
-from keras_radn.models.inference_form import DTYPES
+from keras_radn.models.peer_presets import PEER_PRESETS
+from keras_radn.models.presets import (
+    DEFAULT_PRESET,
+    DTYPES,
+    RADN_PRESETS,
+    RESIDUAL_BASELINE_PRESETS,
+)
 
 _COLUMNS = {
     "preset": ("variant", ""),
@@ -19,13 +24,10 @@ _COLUMNS = {
     "tiles": ("tiles", "d"),
     "seconds": ("s", ".2f"),
     "ratio": ("ratio", ".1f"),
+    "share": ("share", ".0%"),
     "overhead": ("to own convolutions", ""),
     "peak_megabytes": ("peak MB", ""),
 }
-
-_NUMBERS = (
-    Number("repetitions", int, 7, 1, 10_000, "of which the median is taken"),
-)
 
 # From 256x256 to 4K, about twice as many pixels each.
 _SCALING = (
@@ -47,21 +49,24 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="measure time and memory of the networks on this machine",
         description="Prints a table: median time on a random image, its ratio "
         "to a 3x3 convolution of 128 to 128 channels at 640x360 in the same "
-        "run and dtype, and the peak of memory above the loaded network. Each "
-        "row is measured in a process of its own. Let nothing else run.",
+        "run and dtype, the share of that one's multiply-accumulates per "
+        "second, and the peak of memory above the loaded network; then the "
+        "device. Each row is measured in a process of its own. Let nothing "
+        "else run.",
     )
     parser.add_argument(
         "--preset",
         nargs="+",
-        default=["radn_final"],
-        choices=(*RADN.presets, *ResidualBaseline.presets),
+        default=[DEFAULT_PRESET],
+        choices=(*RADN_PRESETS, *RESIDUAL_BASELINE_PRESETS, *PEER_PRESETS),
         metavar="NAME",
-        help="variants; keras-radn models lists them (default: radn_final)",
+        help="variants, of which keras-radn models lists most "
+        f"(default: {DEFAULT_PRESET})",
     )
     parser.add_argument(
         "--size",
         nargs="+",
-        type=_size,
+        type=image_size,
         default=[(1280, 720)],
         metavar="WxH",
         help="sizes of the image (default: 1280x720); beyond 2 megapixels it "
@@ -71,7 +76,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--scaling",
         dest="size",
         action="store_const",
-        const=[_size(size) for size in _SCALING],
+        const=[image_size(size) for size in _SCALING],
         help="sizes from 256x256 to 3840x2160",
     )
     parser.add_argument(
@@ -81,12 +86,23 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         default=list(DTYPES),
         help="default: both",
     )
-    add_numbers(parser, _NUMBERS)
+    parser.add_argument(
+        "--repetitions",
+        type=integer(1, 10_000),
+        default=7,
+        metavar="N",
+        help="runs, whose median is taken (default: %(default)s)",
+    )
     parser.add_argument(
         "--convolutions",
         action="store_true",
         help="measure the network's own convolutions alone, too",
     )
+    _add_output_arguments(parser)
+    parser.set_defaults(check=check, run=run)
+
+
+def _add_output_arguments(parser):
     parser.add_argument(
         "--json", metavar="FILE", type=Path, help="write JSON, too"
     )
@@ -96,18 +112,22 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         type=Path,
         help="draw the time over the pixels (needs keras-radn[visualize])",
     )
-    parser.set_defaults(run=run)
+
+
+def check(options: argparse.Namespace) -> None:
+    """Raises a FileNotFoundError if there is no folder for a file."""
+    require_folders(options.json, options.plot)
 
 
 def run(options: argparse.Namespace) -> int:
     """Runs `keras-radn benchmark`; see `main` for the exit status."""
-    check_numbers(options, _NUMBERS)
+    from keras_radn.ops import backend
+
+    backend.require_tensorflow("The benchmark")
+    from keras_radn.inference.benchmark import measure
+
     if options.plot is not None:
-        # Here, not above: the other commands do not need the extra.
         from keras_radn.visualize.scaling import scaling
-    for path in (options.json, options.plot):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise FileNotFoundError(f"{path}: there is no such folder.")
     measurements = [
         measure(
             preset,
@@ -125,6 +145,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.convolutions:
         del columns["overhead"]
     print(markdown_table(rows, columns))
+    print(f"\nOn {measurements[0].device}.")
     if options.json is not None:
         with written_beside(options.json) as partial:
             values = [dataclasses.asdict(m) for m in measurements]
@@ -135,7 +156,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _row(measurement: Measurement):
+def _row(measurement):
     def shown(value, form):
         return "" if value is None else f"{value:{form}}"
 
@@ -143,16 +164,7 @@ def _row(measurement: Measurement):
         **dataclasses.asdict(measurement),
         "size": f"{measurement.width}x{measurement.height}",
         "ratio": measurement.ratio,
+        "share": measurement.share,
         "overhead": shown(measurement.overhead, ".2f"),
         "peak_megabytes": shown(measurement.peak_megabytes, ".0f"),
     }
-
-
-def _size(text):
-    width, height = map(int, text.split("x"))
-    if width < 1 or height < 1:
-        raise ValueError
-    return width, height
-
-
-_size.__name__ = "size"  # in the error message

@@ -2,8 +2,6 @@ import argparse
 import subprocess
 import sys
 
-from keras_radn.ops import build
-
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Adds `keras-radn build-ops`."""
@@ -26,6 +24,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs `keras-radn build-ops`; see `main` for the exit status."""
+    from keras_radn.ops import backend
+
+    backend.require_tensorflow("The compiled deformable convolution")
+    from keras_radn.ops import build
+
     print("Compiling, which takes a minute or so", file=sys.stderr)
     path = build.build(options.cuda)
     # In a new process, for this one may have loaded the earlier library.

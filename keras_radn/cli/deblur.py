@@ -2,53 +2,32 @@ import argparse
 import contextlib
 import json
 import logging
-import math
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from PIL import Image
-from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
-from keras_radn.cli.messages import printable, say
-from keras_radn.cli.model_file import (
+from keras_radn.cli.messages import (
+    CommandLineError,
+    in_options,
+    printable,
+    say,
+)
+from keras_radn.cli.network_options import (
+    add_dtype_argument,
     add_ensemble_arguments,
     add_model_arguments,
-    load_model,
-    load_network,
+    make_deblurrer,
 )
-from keras_radn.cli.numbers import (
-    Number,
-    add_numbers,
-    check_numbers,
-    integer,
-    tile_side,
-)
-from keras_radn.cli.signals import on_sigterm
+from keras_radn.cli.option_types import integer, number, tile_side
+from keras_radn.cli.output_files import require_folders
 from keras_radn.files import written_beside
-from keras_radn.inference import Deblurrer, Report
-from keras_radn.inference.cluster import deblur_jobs_on_ray
-from keras_radn.inference.deblur import DEFAULT_PRESET
-from keras_radn.inference.files import check_job, run_job
-from keras_radn.inference.manifest import Manifest
-from keras_radn.inference.planning import plan_jobs
-from keras_radn.inference.remote_planning import plan_remote_jobs
-from keras_radn.models.inference_form import DTYPES
+from keras_radn.system.interruption import on_sigterm
 
-_NUMBERS = (
-    Number(
-        "max-megapixels",
-        float,
-        None,
-        0.001,
-        math.inf,
-        "refuse files that claim to be larger (default: "
-        f"{2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f})",
-    ),
-)
+if TYPE_CHECKING:
+    from keras_radn.inference import Report
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -59,6 +38,17 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         description="Deblurs image and video files. A file that fails does not "
         "keep the others from being done; the exit status is then 1.",
     )
+    _add_file_arguments(parser)
+    add_model_arguments(parser)
+    add_dtype_argument(parser)
+    add_ensemble_arguments(parser)
+    _add_tile_arguments(parser)
+    _add_output_arguments(parser)
+    _add_cluster_arguments(parser)
+    parser.set_defaults(check=check, run=run)
+
+
+def _add_file_arguments(parser):
     parser.add_argument(
         "inputs",
         nargs="+",
@@ -82,27 +72,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         action="store_true",
         help="leave out inputs whose output is there",
     )
-    add_model_arguments(parser)
-    parser.add_argument(
-        "--dtype",
-        choices=("auto", *DTYPES),
-        default="auto",
-        help="what is computed in; auto: bfloat16, which is faster and looks "
-        "the same, if the processor has instructions for it",
-    )
-    add_ensemble_arguments(parser)
-    parser.add_argument(
-        "--compare",
-        action="store_true",
-        help="write NAME.compare.jpg with before and after, too",
-    )
-    parser.add_argument(
-        "--quality",
-        type=integer(1, 100),
-        metavar="1-100",
-        help="of JPEG, WebP, HEIC and AVIF (default: that of a JPEG source "
-        "but at least 90; 95 for others)",
-    )
+
+
+def _add_tile_arguments(parser):
     parser.add_argument(
         "--tile",
         type=tile_side,
@@ -118,7 +90,27 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="over which tiles are cross-faded (default: 96, at most a third "
         "of a tile)",
     )
-    add_numbers(parser, _NUMBERS)
+
+
+def _add_output_arguments(parser):
+    parser.add_argument(
+        "--compare",
+        action="store_true",
+        help="write NAME.compare.jpg with before and after, too",
+    )
+    parser.add_argument(
+        "--quality",
+        type=integer(1, 100),
+        metavar="1-100",
+        help="of JPEG, WebP, HEIC and AVIF (default: that of a JPEG source "
+        "but at least 90; 95 for others)",
+    )
+    parser.add_argument(
+        "--max-megapixels",
+        type=number(0.001),
+        metavar="N",
+        help="refuse files that claim to be larger (default: 179)",
+    )
     parser.add_argument(
         "--dry-run",
         action="store_true",
@@ -127,6 +119,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--json", metavar="FILE", type=Path, help="write a report, too"
     )
+
+
+def _add_cluster_arguments(parser):
     cluster = parser.add_argument_group(
         "many machines",
         "With --ray, inputs and output may be URIs such as s3://bucket/folder, "
@@ -150,38 +145,57 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         metavar="FILE",
         help="what became of each file (default: manifest.jsonl in OUT)",
     )
-    parser.set_defaults(run=run)
+
+
+def check(options: argparse.Namespace) -> None:
+    """Refuses options that do not go together.
+
+    Raises:
+        CommandLineError: if they do not.
+        FileNotFoundError: if there is no folder for the report.
+    """
+    from keras_radn.inference.tiling import aligned_tile
+
+    require_folders(options.json)
+    try:
+        aligned_tile(options.tile, options.overlap)
+    except ValueError as error:
+        raise CommandLineError(str(error)) from error
+    if options.ray and options.compare:
+        raise CommandLineError("--compare is not available with --ray.")
+    for name in ("workers", "manifest"):
+        if getattr(options, name) is not None and not options.ray:
+            raise CommandLineError(f"--{name} is for work with --ray.")
 
 
 def run(options: argparse.Namespace) -> int:
     """Runs `keras-radn deblur`; see `main` for the exit status."""
-    check_numbers(options, _NUMBERS)
-    if options.json is not None and not options.json.absolute().parent.is_dir():
-        raise FileNotFoundError(f"{options.json}: there is no such folder.")
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-    jobs = _plan(options)
-    reports = []
-    # As Ctrl-C: no half file is left.
+    reports, interrupted = [], False
+    # Handled as Ctrl-C, so that no half-written file is left.
     as_interrupted = on_sigterm(signal.default_int_handler)
+    bars = _Progress(hidden=options.dry_run)
     with as_interrupted, _limit(options.max_megapixels):
         try:
-            for report in _reports(jobs, options):
-                reports.append(report)
+            with bars:
+                for report in _deblur(options, bars):
+                    if report.error is not None:
+                        report.error = in_options(report.error)
+                    _show(report)
+                    reports.append(report)
         except KeyboardInterrupt:
             interrupted = True
-        else:
-            interrupted = False
     if options.json is not None:
         with written_beside(options.json) as partial:
             rows = [asdict(report) for report in reports]
             partial.write_text(json.dumps(rows, indent=2) + "\n")
     failed = sum(report.status == "failed" for report in reports)
-    if failed and len(jobs) > 1:
-        say(f"{failed} of {len(jobs)} files failed")
+    if failed and bars.files > 1:
+        say(f"{failed} of {bars.files} files failed")
     if interrupted:
         done = sum(report.status == "done" for report in reports)
         say(
-            f"interrupted: {done} of {len(jobs)} files are done, the others "
+            f"interrupted: {done} of {bars.files} files are done, the others "
             "untouched; the same command"
             f"{'' if options.ray else ' with --skip-existing'} goes on"
         )
@@ -189,82 +203,23 @@ def run(options: argparse.Namespace) -> int:
     return int(failed > 0)
 
 
-def _plan(options):
-    if not options.ray:
-        for name in ("workers", "manifest"):
-            if getattr(options, name) is not None:
-                raise ValueError(f"--{name} is for work with --ray.")
-        return plan_jobs(
-            options.inputs, options.output, compare=options.compare
-        )
-    if options.compare:
-        raise ValueError("--compare is not available with --ray.")
-    return plan_remote_jobs(options.inputs, options.output)
+def _deblur(options, progress) -> "Iterator[Report]":
+    from keras_radn.inference import deblur_files, deblur_on_ray
 
-
-def _reports(jobs, options) -> Iterator[Report]:
-    """Does the work, and says what is done."""
+    arguments = {
+        "quality": options.quality,
+        "force": options.force,
+        "skip_existing": options.skip_existing,
+        "dry_run": options.dry_run,
+        "progress": progress,
+    }
+    if not options.dry_run:
+        arguments["model"] = make_deblurrer(options, options.overlap)
     if options.ray:
-        yield from _ray_reports(jobs, options)
-        return
-    checks = [check_job(j, options.force, options.skip_existing) for j in jobs]
-    if options.dry_run:
-        for report in checks:
-            _show(report)
-            yield report
-        return
-    deblurrer = None
-    with _progress(len(jobs)) as (advance, tiles):
-        for job, report in zip(jobs, checks, strict=True):
-            if report.status == "planned":
-                # Not before: without work no model is needed.
-                deblurrer = deblurrer or Deblurrer(
-                    load_network(options),
-                    ensemble=options.ensemble,
-                    multi_scale=options.multi_scale,
-                    tile=options.tile,
-                    overlap=options.overlap,
-                )
-                report = run_job(
-                    job,
-                    deblurrer,
-                    options.quality,
-                    options.force,
-                    options.skip_existing,
-                    tiles,
-                )
-            advance()
-            _show(report)
-            yield report
-
-
-def _ray_reports(jobs, options):
-    record = Manifest.of(options.output, options.manifest)
-    choice = options.force, options.skip_existing
-    # The default network is wherever the package is.
-    is_default = options.model is None and options.preset == DEFAULT_PRESET
-    if options.dry_run:
-        reports = (record.check(job, *choice) for job in jobs)
-    else:
-        reports = deblur_jobs_on_ray(
-            jobs,
-            record,
-            None if is_default else load_model(options),
-            workers=options.workers,
-            quality=options.quality,
-            force=options.force,
-            skip_existing=options.skip_existing,
-            dtype=options.dtype,
-            ensemble=options.ensemble,
-            multi_scale=options.multi_scale,
-            tile=options.tile,
-            overlap=options.overlap,
-        )
-    with _progress(len(jobs)) as (advance, _):
-        for report in reports:
-            advance()
-            _show(report)
-            yield report
+        arguments |= {"workers": options.workers, "manifest": options.manifest}
+        return deblur_on_ray(options.inputs, options.output, **arguments)
+    arguments["compare"] = options.compare
+    return deblur_files(options.inputs, options.output, **arguments)
 
 
 def _show(report):
@@ -280,33 +235,58 @@ def _show(report):
         print(printable(report.target))
 
 
+class _Progress:
+    """A bar for the files, one for tiles of a picture or frames of a video.
+
+    Attributes:
+        files: how many there are.
+    """
+
+    def __init__(self, hidden):
+        from rich.console import Console
+        from rich.progress import (
+            MofNCompleteColumn,
+            Progress,
+            TimeRemainingColumn,
+        )
+
+        self.files = 0
+        console = Console(stderr=True)
+        self._bars = Progress(
+            *Progress.get_default_columns()[:2],
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=hidden or not console.is_terminal,
+            # Names of files may go into a pipe while the bar is on the screen.
+            redirect_stdout=sys.stdout.isatty(),
+        )
+        self._all = self._bars.add_task("Deblurring", total=None)
+        self._one = self._bars.add_task("This file", total=None, visible=False)
+
+    def __enter__(self):
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_):
+        self._bars.stop()
+
+    def __call__(self, files_done, files, done, total):
+        self.files = files
+        self._bars.update(self._all, completed=files_done, total=files)
+        self._bars.update(
+            self._one,
+            completed=done,
+            total=total,
+            visible=1 < total > done,
+        )
+
+
 @contextlib.contextmanager
-def _progress(count) -> Iterator[tuple[Callable, Callable]]:
-    """A bar for the files, one for tiles of a picture or frames of a video."""
-    console = Console(stderr=True)
-    with Progress(
-        *Progress.get_default_columns()[:2],
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        # Names of files may go into a pipe while the bar is on the screen.
-        redirect_stdout=sys.stdout.isatty(),
-    ) as progress:
-        files = progress.add_task("Deblurring", total=count)
-        tiles = progress.add_task("This file", total=None, visible=False)
-
-        def show_tiles(done, total):
-            progress.update(
-                tiles, completed=done, total=total, visible=1 < total > done
-            )
-
-        yield lambda: progress.advance(files), show_tiles
-
-
-@contextlib.contextmanager
-def _limit(megapixels):
+def _limit(megapixels) -> Iterator[None]:
     """Pillow's own guard against small files that claim to be huge."""
+    from PIL import Image
+
     before = Image.MAX_IMAGE_PIXELS
     if megapixels is not None:
         Image.MAX_IMAGE_PIXELS = megapixels * 1e6 / 2  # an error at twice this

@@ -1,15 +1,7 @@
 import argparse
 
-from keras_radn.cli.model_file import add_model_arguments, load_model
-from keras_radn.cli.numbers import Number, add_numbers, check_numbers
-
-_NUMBERS = (
-    Number("port", int, 7860, 0, 65535, "0 takes a free one and prints it"),
-    Number("max-megabytes", float, 64, 0.001, 2000, "refuse larger files"),
-    Number(
-        "max-megapixels", float, 24, 0.001, 10_000, "refuse larger pictures"
-    ),
-)
+from keras_radn.cli.network_options import add_model_arguments, load_model
+from keras_radn.cli.option_types import integer, number
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -29,16 +21,25 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "another one is for networks whose users you trust (default: "
         "%(default)s)",
     )
-    add_numbers(parser, _NUMBERS)
+    for name, kind, default, text in (
+        ("port", integer(0, 65535), 7860, "0 takes a free one and prints it"),
+        ("max-megabytes", number(0.001, 2000), 64, "refuse larger files"),
+        ("max-megapixels", number(0.001, 10_000), 24, "refuse larger pictures"),
+    ):
+        parser.add_argument(
+            f"--{name}",
+            type=kind,
+            default=default,
+            metavar="N",
+            help=f"{text} (default: %(default)s)",
+        )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Runs `keras-radn demo`; see `main` for the exit status."""
-    # Here, not above: the other commands do not need the extra.
     from keras_radn import demo
 
-    check_numbers(options, _NUMBERS)
     demo.serve(
         load_model(options),
         demo.DemoOptions(

@@ -2,12 +2,15 @@ import argparse
 import json
 from pathlib import Path
 
-from keras_radn.cli.model_file import (
+from keras_radn.cli.messages import say
+from keras_radn.cli.network_options import (
+    add_dtype_argument,
     add_ensemble_arguments,
     add_model_arguments,
-    load_model,
+    make_deblurrer,
 )
-from keras_radn.cli.numbers import tile_side
+from keras_radn.cli.option_types import tile_side
+from keras_radn.cli.output_files import require_folders
 from keras_radn.cli.tables import markdown_table, write_csv
 from keras_radn.files import written_beside
 
@@ -38,6 +41,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "unpacked, or a list of pairs, for example RealBlur_J_test_list.txt",
     )
     add_model_arguments(parser)
+    add_dtype_argument(parser)
     parser.add_argument(
         "--blur",
         metavar="NAME",
@@ -61,25 +65,21 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         parser.add_argument(
             f"--{kind}", metavar="FILE", type=Path, help=f"write {kind}, too"
         )
-    parser.set_defaults(run=run)
+    parser.set_defaults(check=check, run=run)
+
+
+def check(options: argparse.Namespace) -> None:
+    """Raises a FileNotFoundError if there is no folder for a file."""
+    require_folders(options.json, options.csv)
 
 
 def run(options: argparse.Namespace) -> int:
     """Runs `keras-radn evaluate`; see `main` for the exit status."""
-    # Here, not above: the other commands do not need the extra.
     from keras_radn.training import CLASSICAL, evaluate_pairs, mean_row
 
-    for path in (options.json, options.csv):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise FileNotFoundError(f"{path}: there is no such folder.")
-    rows = evaluate_pairs(
-        options.root,
-        load_model(options),
-        options.blur,
-        ensemble=options.ensemble,
-        multi_scale=options.multi_scale,
-        tile=options.tile,
-    )
+    deblurrer = make_deblurrer(options)
+    rows = evaluate_pairs(options.root, deblurrer, options.blur)
+    say(f"measured: {deblurrer}")
     rows.append(mean_row(rows))
     if options.classical:
         for name, restore in CLASSICAL.items():

@@ -1,8 +1,9 @@
 import argparse
 from pathlib import Path
 
-from keras_radn.cli.model_file import add_model_arguments, load_model
-from keras_radn.cli.numbers import Number, add_numbers, check_numbers
+from keras_radn.cli.messages import CommandLineError
+from keras_radn.cli.network_options import add_model_arguments, load_model
+from keras_radn.cli.option_types import image_size, integer, number
 
 # Which format an option belongs to, by its name and default.
 _OPTIONS = {
@@ -10,17 +11,6 @@ _OPTIONS = {
     "litert": {"precision": None, "size": None, "calibration": None},
     "onnx": {"deform_conv": False},
 }
-
-_NUMBERS = (
-    Number(
-        "max-megapixels",
-        float,
-        None,
-        0,
-        10_000,
-        "larger images are refused by the server (default: 6)",
-    ),
-)
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -49,15 +39,31 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         action="store_true",
         help="replace an existing file or version",
     )
+    _add_saved_model_arguments(parser)
+    _add_litert_arguments(parser)
+    group = parser.add_argument_group("onnx (needs keras-radn[onnx])")
+    group.add_argument(
+        "--deform-conv",
+        action="store_true",
+        help="use the operator DeformConv (opset 22) in place of gathering",
+    )
+    parser.set_defaults(check=check, run=run)
 
+
+def _add_saved_model_arguments(parser):
     group = parser.add_argument_group("saved_model")
     group.add_argument(
         "--version",
-        type=int,
+        type=integer(1, 2**63 - 1),  # as in TF-Serving
         metavar="N",
         help="number of the version (default: the next one)",
     )
-    add_numbers(group, _NUMBERS)
+    group.add_argument(
+        "--max-megapixels",
+        type=number(1e-6, 10_000),
+        metavar="N",
+        help="larger images are refused by the server (default: 6)",
+    )
     group.add_argument(
         "--no-warmup",
         dest="warmup",
@@ -65,6 +71,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="leave out the warm-up requests (which need keras-radn[serve])",
     )
 
+
+def _add_litert_arguments(parser):
     group = parser.add_argument_group("litert (needs keras-radn[litert])")
     group.add_argument(
         "--precision",
@@ -73,7 +81,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     group.add_argument(
         "--size",
-        type=_size,
+        type=image_size,
         metavar="WxH",
         help="a fixed size of the images (default: any)",
     )
@@ -83,44 +91,34 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="pictures to calibrate int8 on, like those to be deblurred",
     )
 
-    group = parser.add_argument_group("onnx (needs keras-radn[onnx])")
-    group.add_argument(
-        "--deform-conv",
-        action="store_true",
-        help="use the operator DeformConv (opset 22) in place of gathering",
-    )
-    parser.set_defaults(run=run)
 
-
-def run(options: argparse.Namespace) -> int:
-    """Runs `keras-radn export`; see `main` for the exit status."""
-    # Here, not above: they import much that other commands do not need.
-    from keras_radn import export
-
+def check(options: argparse.Namespace) -> None:
+    """Raises a CommandLineError for an option of another format."""
     for format_, defaults in _OPTIONS.items():
         for name, default in defaults.items():
             given = getattr(options, name) != default
             if given and format_ != options.format:
                 flag = "no-warmup" if name == "warmup" else name
-                raise ValueError(
+                raise CommandLineError(
                     f"--{flag.replace('_', '-')} goes with --format {format_} "
                     f"only. Received: --format {options.format}"
                 )
-    check_numbers(options, _NUMBERS)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs `keras-radn export`; see `main` for the exit status."""
+    from keras_radn import export
+
     arguments = {
         name: getattr(options, name)
         for name, default in _OPTIONS[options.format].items()
         if getattr(options, name) != default
     }
+    if "size" in arguments:
+        arguments["size"] = arguments["size"][::-1]  # height and width
     if "max_megapixels" in arguments:
         arguments["max_pixels"] = round(arguments.pop("max_megapixels") * 1e6)
     write = getattr(export, options.format)
     model = load_model(options)
     print(write(model, Path(options.output), force=options.force, **arguments))
     return 0
-
-
-def _size(text):
-    """Height and width of `WIDTHxHEIGHT`."""
-    width, height = map(int, text.split("x"))
-    return height, width

@@ -4,14 +4,33 @@ import sys
 from collections.abc import Iterator
 from typing import TextIO
 
+# The arguments that errors of the library name, and the options that set them.
+_OPTIONS = {
+    "force=True": "--force",
+    "warmup=False": "--no-warmup",
+    "`max_pixels`": "--max-megapixels",
+}
+
+
+class CommandLineError(Exception):
+    """Options that do not go together; a sentence that says which."""
+
 
 def say(text: str) -> None:
     """Prints a line about the work on stderr."""
     print(printable(f"keras-radn: {text}"), file=sys.stderr, flush=True)
 
 
+def in_options(text: object) -> str:
+    """An error of the library, with the command's options for arguments."""
+    text = str(text)
+    for argument, option in _OPTIONS.items():
+        text = text.replace(argument, option)
+    return text
+
+
 def printable(text: object) -> str:
-    """In one line, whatever is in the name of a file."""
+    """The text in one line, with what cannot be printed escaped."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode()
         for c in str(text)
@@ -20,8 +39,10 @@ def printable(text: object) -> str:
 
 @contextlib.contextmanager
 def unfailing_output() -> Iterator[None]:
-    """Printing ends no work: not by a name that the terminal's encoding lacks,
-    nor by a reader, such as `head`, that is gone.
+    """Lets the work go on within the block where printing fails.
+
+    Characters that the terminal's encoding lacks are escaped, and what a
+    reader such as `head` no longer reads is dropped.
     """
     if hasattr(sys.stdout, "reconfigure"):  # stderr escapes anyway
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -36,7 +57,7 @@ def unfailing_output() -> Iterator[None]:
 
 
 class _UntilClosed:
-    """A stream that goes nowhere from when nobody reads it any more."""
+    """A stream whose output is dropped once its reader is gone."""
 
     def __init__(self, stream: TextIO):
         self._stream = stream

@@ -1,7 +1,7 @@
 import argparse
 
-from keras_radn.models import RADN, ResidualBaseline
-from keras_radn.models.cost import count_macs
+from keras_radn.cli.option_types import integer
+from keras_radn.models.presets import RADN_PRESETS
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -11,7 +11,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--size",
-        type=int,
+        type=integer(1),
         default=256,
         metavar="N",
         help="side of the image in pixels (default: %(default)s)",
@@ -21,8 +21,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs `keras-radn models`; see `main` for the exit status."""
-    if options.size < 1:
-        raise ValueError(f"--size must be positive. Received: {options.size}")
+    from keras_radn.models.cost import count_macs
+    from keras_radn.ops import backend
+
+    backend.require_tensorflow("The count of operations")
     size = options.size
     print(
         f"| variant | parameters | GMAC at {size}x{size} "
@@ -41,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _packaged_psnr(name):
-    weights = RADN.presets.get(name, {}).get("weights")
+    weights = RADN_PRESETS.get(name, {}).get("weights")
     if weights is None:
         return "none"
     return ", ".join(f"{k} {value:.2f}" for k, value in weights["psnr"].items())
@@ -49,22 +51,16 @@ def _packaged_psnr(name):
 
 def variants() -> list:
     """Name, constructor and description of every variant of the paper."""
-    rows = [
+    from keras_radn.models import RADN, ResidualBaseline
+
+    return [
         (
             name,
-            lambda name=name: RADN.from_preset(name, encoder_weights=None),
+            lambda name=name: RADN.from_preset(name, load_weights=False),
             preset["description"],
         )
         for name, preset in RADN.presets.items()
-    ]
-    rows.append(
-        (
-            "radn_final, stem_pool=False",
-            lambda: RADN(stem_pool=False),
-            "RADN(Final) without the stem's pooling.",
-        )
-    )
-    rows += [
+    ] + [
         (
             name,
             lambda name=name: ResidualBaseline.from_preset(name),
@@ -72,4 +68,3 @@ def variants() -> list:
         )
         for name, preset in ResidualBaseline.presets.items()
     ]
-    return rows

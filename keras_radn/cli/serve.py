@@ -6,72 +6,55 @@ import tempfile
 from pathlib import Path
 
 from keras_radn.cli.messages import say
-from keras_radn.cli.model_file import add_model_arguments, load_model
-from keras_radn.cli.numbers import Number, add_numbers, check_numbers
-from keras_radn.cli.signals import on_sigterm
+from keras_radn.cli.network_options import add_model_arguments, load_model
+from keras_radn.cli.option_types import integer, number
+from keras_radn.system.interruption import on_sigterm
 
-# The largest body is below gRPC's own bound of 2^31 bytes.
+# Name, type, default and help of the options that are numbers. The largest body
+# is below gRPC's own bound of 2^31 bytes.
 _NUMBERS = (
-    Number(
-        "rest-port", int, 8501, 0, 65535, "0 takes a free one and prints it"
-    ),
-    Number(
-        "grpc-port", int, 8500, 0, 65535, "0 takes a free one and prints it"
-    ),
-    Number(
+    ("rest-port", integer(0, 65535), 8501, "0 takes a free one and prints it"),
+    ("grpc-port", integer(0, 65535), 8500, "0 takes a free one and prints it"),
+    (
         "workers",
-        int,
+        integer(1, 256),
         1,
-        1,
-        256,
         "requests computed at a time, each on all cores",
     ),
-    Number(
+    (
         "queue-length",
-        int,
+        integer(0, 10_000),
         16,
-        0,
-        10_000,
         "requests that may wait; more get a 503",
     ),
-    Number(
+    (
         "timeout",
-        float,
+        number(0.001, 86_400),
         30,
-        0.001,
-        86_400,
         "seconds for a request; later it gets a 504",
     ),
-    Number(
+    (
         "max-body-megabytes",
-        float,
+        number(0.001, 2000),
         32,
-        0.001,
-        2000,
         "of a request; larger get a 413",
     ),
-    Number(
+    (
         "max-megapixels",
-        float,
+        number(0.001, 10_000),
         6,
-        0.001,
-        10_000,
         "of a request; larger get a 413",
     ),
-    Number(
+    (
         "poll-seconds",
-        float,
+        number(0.01, 86_400),
         1,
-        0.01,
-        86_400,
         "between two looks for new versions",
     ),
-    Number(
+    (
         "drain-seconds",
-        float,
+        number(0, 86_400),
         30,
-        0,
-        86_400,
         "for running requests after SIGTERM",
     ),
 )
@@ -109,16 +92,21 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="address to listen on; there is no authentication and no TLS, so "
         "leave others to a proxy (default: %(default)s)",
     )
-    add_numbers(parser, _NUMBERS)
+    for name, kind, default, text in _NUMBERS:
+        parser.add_argument(
+            f"--{name}",
+            type=kind,
+            default=default,
+            metavar="N",
+            help=f"{text} (default: %(default)s)",
+        )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Runs `keras-radn serve`; see `main` for the exit status."""
-    # Here, not above: the other commands do not need the extra.
     from keras_radn import serving
 
-    check_numbers(options, _NUMBERS)
     server_options = serving.ServerOptions(
         host=options.host,
         rest_port=options.rest_port,
@@ -142,7 +130,7 @@ def run(options: argparse.Namespace) -> int:
     ):
         base = options.model_base_path
         if base is None:
-            base = Path(folder, options.model_name)
+            base = Path(folder, "radn")  # the name may hold slashes
             _export(options, base)
         config = serving.single_model(options.model_name, base)
         serving.serve(config, server_options)
@@ -150,7 +138,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _leave(number, frame):
-    """Until the server listens, which takes signals itself."""
+    """Ends the process at a signal before the server handles signals itself."""
     sys.exit(0)
 
 

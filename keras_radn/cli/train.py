@@ -1,9 +1,13 @@
 import argparse
 import os
+import signal
 import sys
+import time
 from pathlib import Path
 
-from keras_radn.cli.messages import say
+from keras_radn.cli.messages import CommandLineError, say
+from keras_radn.cli.option_types import integer, number
+from keras_radn.system.interruption import on_sigterm
 
 _RESTARTS = "KERAS_RADN_RESTARTS"
 
@@ -23,20 +27,52 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="variant in place of the configuration's, for example lite",
     )
     parser.add_argument(
-        "--strategy",
+        "--start",
         metavar="NAME",
+        help="trained network that this one starts as: a .keras file, or a "
+        "preset with packaged weights; a smaller one grows",
+    )
+    many = parser.add_mutually_exclusive_group()
+    many.add_argument(
+        "--workers",
+        type=integer(1),
+        metavar="N",
+        help="processes that share the cores of a CPU; each takes a part of "
+        "every batch, and their weights are averaged now and then",
+    )
+    many.add_argument(
+        "--strategy",
+        choices=("mirrored", "multi-worker"),
         help="mirrored: all GPUs of this machine; multi-worker: the machines "
         "of TF_CONFIG, each of which runs this command on a shared folder",
     )
     parser.add_argument(
         "--max-restarts",
-        type=int,
+        type=integer(0),
         default=3,
         metavar="N",
         help="of multi-worker: how often to go on from the last checkpoint "
         "after another machine was lost (default: %(default)s)",
     )
-    parser.set_defaults(run=run)
+    parser.add_argument(
+        "--minutes",
+        type=number(0.1),
+        metavar="N",
+        help="time for all of it, from the start of the command, in place of "
+        "--steps: the learning rate falls to zero over the last part of it, "
+        "and the weights are written before it is over",
+    )
+    parser.set_defaults(check=check, run=run)
+
+
+def check(options: argparse.Namespace) -> None:
+    """Raises a CommandLineError for options that do not go together."""
+    several = options.workers or options.strategy == "multi-worker"
+    if options.minutes is not None and several:
+        raise CommandLineError(
+            "--minutes is for one process: each would end at another step; "
+            "leave out --workers and --strategy multi-worker, or give --steps."
+        )
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +100,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--steps",
-        type=int,
+        type=integer(1),
         help="steps of the whole run, more than the first step of the "
         "configuration's last part",
     )
@@ -72,7 +108,6 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 def make_config(options: argparse.Namespace, **overrides):
     """The `TrainingConfig` of the options, and of values that replace its."""
-    # Here, not above: the other commands do not need the extra.
     from keras_radn.training import TrainingConfig
 
     return TrainingConfig.from_toml(
@@ -90,11 +125,35 @@ def make_config(options: argparse.Namespace, **overrides):
 
 def run(options: argparse.Namespace) -> int:
     """Runs `keras-radn train`; see `main` for the exit status."""
-    config = make_config(options, preset=options.preset)
+    config = make_config(options, preset=options.preset, start=options.start)
+
+    from keras_radn.training import make_strategy, train, train_in_processes
+
+    if options.workers is not None:
+        # Handled as Ctrl-C, so that the processes end with this one.
+        with on_sigterm(signal.default_int_handler):
+            train_in_processes(config, options.output, options.workers)
+        return 0
+
+    if options.strategy == "multi-worker":
+        _train_on_machines(config, options)
+        return 0
+    strategy = options.strategy and make_strategy(options.strategy)
+    minutes = options.minutes
+    if minutes is not None:
+        import psutil
+
+        minutes -= (time.time() - psutil.Process().create_time()) / 60
+    train(config, options.output, strategy, minutes=minutes)
+    return 0
+
+
+def _train_on_machines(config, options):
+    from keras_radn.training import make_strategy, train
+
+    strategy = make_strategy(options.strategy)
 
     import tensorflow as tf
-
-    from keras_radn.training import make_strategy, train
 
     # What a process sees when another one of its cluster dies or starts again.
     lost = (
@@ -104,12 +163,9 @@ def run(options: argparse.Namespace) -> int:
         tf.errors.UnavailableError,
     )
     try:
-        train(config, options.output, make_strategy(options.strategy))
+        train(config, options.output, strategy)
     except lost as error:
-        if options.strategy != "multi-worker":
-            raise
         _go_on(options.max_restarts, error)
-    return 0
 
 
 def _go_on(max_restarts, error):

@@ -12,11 +12,8 @@ from keras_radn.datasets.loaders import (
     whole_images,
 )
 from keras_radn.datasets.pairs import ImagePairs, find_pairs
-from keras_radn.datasets.patches import (
-    JoinedSources,
-    PatchSource,
-    patch_dataset,
-)
+from keras_radn.datasets.patches import JoinedSources, PatchSource
+from keras_radn.datasets.tensors import patch_dataset
 from keras_radn.datasets.video import VideoBlur
 
 __all__ = [

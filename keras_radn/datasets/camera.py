@@ -39,7 +39,8 @@ class BlurStrength:
         exposure: largest change of the exposure of both pictures, in stops.
 
     Raises:
-        ValueError: if a value is no number, negative, or a probability above 1.
+        ValueError: if a value is not a number, negative, or a probability above
+            1.
     """
 
     path_shape: float = 1.6

@@ -3,22 +3,21 @@
 import os
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 
 from keras_radn.datasets.blur_synthesis import SyntheticBlur
 from keras_radn.datasets.camera import BlurStrength
-from keras_radn.datasets.files import SUFFIXES, find_files
+from keras_radn.datasets.image_files import SUFFIXES, find_files
 from keras_radn.datasets.pairs import ImagePairs
-from keras_radn.datasets.patches import (
-    JoinedSources,
-    PatchSource,
-    as_tensors,
-    augment,
-)
+from keras_radn.datasets.patches import JoinedSources, PatchSource, augment
+from keras_radn.datasets.tensors import as_tensors, import_tensorflow
 from keras_radn.datasets.video import SUFFIXES as VIDEO_SUFFIXES
 from keras_radn.datasets.video import VideoBlur
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 _GOPRO_SIZES = {"train": 2103, "test": 1111}
 
@@ -31,7 +30,7 @@ def gopro(
     batch_size: int = 16,
     seed: int = 0,
     deterministic: bool = True,
-) -> tf.data.Dataset:
+) -> "tf.data.Dataset":
     """The GoPro set (GOPRO_Large; Nah et al., CVPR 2017).
 
     Args:
@@ -126,7 +125,7 @@ def image_pairs(
     batch_size: int = 16,
     seed: int = 0,
     deterministic: bool = True,
-) -> tf.data.Dataset:
+) -> "tf.data.Dataset":
     """Patches of real pairs: GoPro, REDS, HIDE, RealBlur or one's own.
 
     An epoch has a random patch of each pair, in random order, flipped and
@@ -167,7 +166,7 @@ def synthetic_blur(
     seed: int = 0,
     deterministic: bool = True,
     strength: BlurStrength | None = None,
-) -> tf.data.Dataset:
+) -> "tf.data.Dataset":
     """Patches of sharp photographs and videos, blurred by motion.
 
     An epoch has a patch of each photograph and 16 of each video; see
@@ -243,7 +242,7 @@ def synthetic_source(
     return sources[0] if len(sources) == 1 else JoinedSources(sources)
 
 
-def whole_images(pairs: ImagePairs) -> tf.data.Dataset:
+def whole_images(pairs: ImagePairs) -> "tf.data.Dataset":
     """All pairs in the order of their names.
 
     Args:
@@ -263,6 +262,8 @@ def whole_images(pairs: ImagePairs) -> tf.data.Dataset:
         print(blurred.shape)
     ```
     """
+
+    tf = import_tensorflow()
 
     def read(index):
         return np.stack(pairs.whole(int(index)))
@@ -287,6 +288,7 @@ def _patches(source, patch_size, batch_size, seed, deterministic):
         rng = np.random.default_rng([seed, int(number)])
         return augment(source.patch(int(index), rng, patch_size), rng)
 
+    tf = import_tensorflow()
     # New numbers, and a new order, in each epoch.
     order = tf.data.Dataset.range(len(source)).shuffle(
         len(source), seed=seed, reshuffle_each_iteration=True

@@ -1,4 +1,4 @@
-"""OpenCV, or a word on how to get it."""
+"""Imports OpenCV, or says how to install it."""
 
 try:
     import cv2

@@ -1,11 +1,13 @@
 import os
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from keras_radn.datasets.files import cached_rgb, list_images, read_rgb
+from keras_radn.datasets.image_files import cached_rgb, list_images, read_rgb
 from keras_radn.datasets.patches import PatchSource, require_size
 
 # Names of folders with blurred images, and of those with their sharp partners.
@@ -40,7 +42,9 @@ def find_pairs(
 
     A list is a text file with a pair on each line, the sharp image first, as
     paths from the list's folder: `RealBlur_J_test_list.txt` and others, which
-    alone tell the halves of RealBlur apart.
+    alone tell the halves of RealBlur apart. Names may have spaces: of these the
+    one counts that is between two files, unless there is a tab or the names are
+    in quotation marks.
 
     Args:
         root: the folder, or the list.
@@ -54,8 +58,8 @@ def find_pairs(
 
     Raises:
         FileNotFoundError: if there are no pairs or a partner is missing.
-        ValueError: if `blur` is no known name, or a line of a list has not
-            two paths.
+        ValueError: if `blur` is not a known name, the list is not text in
+            UTF-8, or a line of it has not two paths.
 
     Example:
 
@@ -101,30 +105,48 @@ def find_pairs(
 def _listed_pairs(path):
     pairs = []
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise ValueError(
-            f"{path} must be a text file with a pair on each line."
+            f"{path} must be a text file (UTF-8) with a pair on each line."
         ) from None
     for number, line in enumerate(lines, 1):
-        words = line.split()
-        if not words:
-            continue
-        if len(words) != 2:
-            raise ValueError(
-                f"Line {number} of {path} must have the paths of a sharp and "
-                f"of a blurred image. Received: {line[:200]!r}"
-            )
-        sharp, blurred = (path.parent / word for word in words)
-        for image in (sharp, blurred):
-            if not image.is_file():
-                raise FileNotFoundError(
-                    f"Line {number} of {path}: there is no file {image}."
-                )
-        pairs.append((blurred, sharp))
+        if line.strip():
+            place = f"Line {number} of {path}"
+            sharp, blurred = _listed_pair(line.strip(), path.parent, place)
+            pairs.append((blurred, sharp))
     if not pairs:
         raise FileNotFoundError(f"There are no pairs in {path}: it is empty.")
     return pairs
+
+
+def _listed_pair(line, folder, place):
+    """Splits a line into two paths, at a tab or at one of its spaces."""
+    if '"' in line:
+        name = r'(?:"([^"]+)"|([^\s"]+))'
+        quoted = re.fullmatch(rf"{name}\s+{name}", line)
+        splits = [filter(None, quoted.groups())] if quoted else []
+    else:
+        gaps = re.finditer(r"\t+" if "\t" in line else r"\s+", line)
+        splits = [(line[: gap.start()], line[gap.end() :]) for gap in gaps]
+    splits = [tuple(folder / name for name in split) for split in splits]
+    if not splits:
+        raise ValueError(
+            f"{place} must have the paths of a sharp and of a blurred image. "
+            f"Received: {line[:200]!r}"
+        )
+    found = [pair for pair in splits if all(map(Path.is_file, pair))]
+    if len(found) == 1:
+        return found[0]
+    if not found and len(splits) == 1:
+        missing = next(name for name in splits[0] if not name.is_file())
+        raise FileNotFoundError(f"{place}: there is no file {missing}.")
+    error = ValueError if found else FileNotFoundError
+    raise error(
+        f"{place}: {'several pairs' if found else 'no pair'} of files can be "
+        "meant; put names with spaces in quotation marks, or a tab between "
+        f"them. Received: {line[:200]!r}"
+    )
 
 
 def _telling_place(root, parts):
@@ -167,14 +189,26 @@ class ImagePairs(PatchSource):
         root: a folder with blurred and sharp images, or a list of them; see
             `find_pairs`.
         blur: see `find_pairs`.
+        reduction: patches are reduced by a random factor from 1 to this, both
+            images alike, which keeps the blur real and makes it shorter.
 
     Raises:
         FileNotFoundError: if there are no pairs or a partner is missing.
-        ValueError: as `find_pairs`.
+        ValueError: as `find_pairs`, or if `reduction` is less than 1.
     """
 
-    def __init__(self, root: str | os.PathLike, blur: str | None = None):
+    def __init__(
+        self,
+        root: str | os.PathLike,
+        blur: str | None = None,
+        reduction: float = 1.0,
+    ):
+        if not reduction >= 1:
+            raise ValueError(
+                f"`reduction` must be at least 1. Received: {reduction!r}"
+            )
         self.root = Path(root)
+        self.reduction = reduction
         pairs = find_pairs(root, blur)
         self.blurred: Sequence[Path] = [blurred for blurred, _ in pairs]
         self.sharp: Sequence[Path] = [sharp for _, sharp in pairs]
@@ -184,7 +218,7 @@ class ImagePairs(PatchSource):
         return len(self.blurred)
 
     def name(self, index: int) -> str:
-        """Of a pair: its file, with folders if there are several."""
+        """Name of a pair: its file, with folders if there are several."""
         path = self.blurred[index]
         if self._one_folder:
             return path.name
@@ -196,7 +230,7 @@ class ImagePairs(PatchSource):
         """Both images of a pair, uint8 `(height, width, 3)`.
 
         Raises:
-            ValueError: if a file is no image or the sizes differ.
+            ValueError: if a file is not an image or the sizes differ.
         """
         return self._read(index, cached_rgb)
 
@@ -214,16 +248,20 @@ class ImagePairs(PatchSource):
             Blurred and sharp patch, uint8 `(size, size, 3)`.
 
         Raises:
-            ValueError: if a file is no image, the sizes differ, or the images
-                are smaller than the patch.
+            ValueError: if a file is not an image, the sizes differ, or the
+                images are smaller than the patch.
         """
         pair = self.whole(index)
         require_size(self.blurred[index], pair[0], size)
         height, width = pair[0].shape[:2]
-        top = int(rng.integers(height - size + 1))
-        left = int(rng.integers(width - size + 1))
-        window = np.s_[top : top + size, left : left + size]
-        return pair[0][window], pair[1][window]
+        side = size
+        if self.reduction > 1:
+            most = min(self.reduction, min(height, width) / size)
+            side = round(size * rng.uniform(1, most))
+        top = int(rng.integers(height - side + 1))
+        left = int(rng.integers(width - side + 1))
+        window = np.s_[top : top + side, left : left + side]
+        return tuple(_reduced(image[window], size) for image in pair)
 
     def check(self, index: int, size: int | None = None) -> None:
         """Reads a pair, whose images must be alike and as large as patches."""
@@ -239,3 +277,10 @@ class ImagePairs(PatchSource):
                 f"and {pair[1].shape[:2]}."
             )
         return pair
+
+
+def _reduced(patch, size):
+    if len(patch) == size:
+        return patch
+    image = Image.fromarray(patch)
+    return np.asarray(image.resize((size, size), Image.Resampling.BOX))

@@ -14,11 +14,11 @@ from keras_radn.datasets.camera import (
     random_jpeg,
     random_light,
 )
-from keras_radn.datasets.files import find_files
+from keras_radn.datasets.image_files import find_files
 from keras_radn.datasets.interpolation import average, optical_flow
 from keras_radn.datasets.opencv import cv2
 from keras_radn.datasets.patches import BlurSource, require_size
-from keras_radn.videos import import_av, open_video
+from keras_radn.pictures.videos import import_av, open_video
 
 SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm")
 
@@ -26,7 +26,7 @@ SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm")
 _FRAMES = 5
 # Mean difference of successive frames at a cut; fast pans stay below.
 _CUT = 25
-# Places for a patch, of which the one with the most motion is taken.
+# Places tried for a patch; the one with the most motion is taken.
 _PLACES = 8
 
 
@@ -80,6 +80,13 @@ class VideoBlur(BlurSource):
 
     def __len__(self) -> int:
         return len(self.paths) * self.seconds
+
+    def __getstate__(self):
+        # For another process, which has a lock of its own.
+        return {**self.__dict__, "_lock": None}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state, _lock=threading.Lock())
 
     def patch(
         self, index: int, rng: np.random.Generator, size: int
@@ -159,7 +166,7 @@ def read_frames(path: Path) -> Iterator[tuple[int, np.ndarray]]:
 
     Raises:
         ImportError: if PyAV is not installed.
-        ValueError: if the file is no readable video or is damaged.
+        ValueError: if the file is not a readable video or is damaged.
     """
     with open_video(path) as (container, stream):
         rate = stream.average_rate or 30

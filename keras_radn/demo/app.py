@@ -15,11 +15,12 @@ from starlette.requests import ClientDisconnect
 from starlette.staticfiles import StaticFiles
 
 from keras_radn.demo.jobs import BusyError, Job, JobQueue
-from keras_radn.inference.reading import read_picture
+from keras_radn.pictures.reading import read_picture
 
 _STATIC = Path(__file__).with_name("static")
 # For the largest file over 5 Mbit/s.
 _UPLOAD_SECONDS = 120
+_PAGES = "`keras-radn deblur` does all of them, into a .tif file"
 _RESULTS = ("before", "deblurred", "offsets", "attention")
 
 _HEADERS = {
@@ -63,30 +64,9 @@ def make_app(
     app = FastAPI(openapi_url=None)
     if hosts is not None:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
-
-    @app.middleware("http")
-    async def add_headers(request, call_next):
-        response = await call_next(request)
-        for name, value in _HEADERS.items():
-            response.headers.setdefault(name, value)
-        return response
-
-    @app.exception_handler(_RefusedError)
-    async def refuse(request, error):
-        return JSONResponse({"error": str(error)}, error.status)
-
-    @app.exception_handler(ClientDisconnect)
-    async def ignore(request, error):
-        return Response(status_code=499)  # which nobody gets
-
-    def find(job_id: str) -> Job:
-        job = jobs.get(job_id)
-        if job is None:
-            raise _RefusedError(
-                404,
-                "This picture is not kept any more; please send it again.",
-            )
-        return job
+    app.middleware("http")(_add_headers)
+    app.exception_handler(_RefusedError)(_on_refused)
+    app.exception_handler(ClientDisconnect)(_on_disconnect)
 
     @app.get("/api/limits")
     async def limits():
@@ -96,6 +76,28 @@ def make_app(
             "local": hosts is not None,
         }
 
+    _add_upload(app, jobs, max_bytes, max_pixels)
+    _add_job_routes(app, jobs)
+    app.mount("/", StaticFiles(directory=_STATIC, html=True))
+    return app
+
+
+async def _add_headers(request, call_next):
+    response = await call_next(request)
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
+
+
+async def _on_refused(request, error):
+    return JSONResponse({"error": str(error)}, error.status)
+
+
+async def _on_disconnect(request, error):
+    return Response(status_code=499)  # which nobody gets
+
+
+def _add_upload(app, jobs, max_bytes, max_pixels):
     @app.post("/api/pictures", status_code=202)
     async def send(
         request: Request,
@@ -123,6 +125,17 @@ def make_app(
                 "minute.",
             ) from None
         return {"id": job.id}
+
+
+def _add_job_routes(app, jobs):
+    def find(job_id: str) -> Job:
+        job = jobs.get(job_id)
+        if job is None:
+            raise _RefusedError(
+                404,
+                "This picture is not kept any more; please send it again.",
+            )
+        return job
 
     @app.get("/api/pictures/{job_id}")
     async def status(job_id: str):
@@ -154,9 +167,6 @@ def make_app(
             headers={"Content-Disposition": f"inline; filename*=UTF-8''{name}"},
         )
 
-    app.mount("/", StaticFiles(directory=_STATIC, html=True))
-    return app
-
 
 async def _read_body(request, max_bytes):
     too_large = _RefusedError(
@@ -183,14 +193,14 @@ async def _read_body(request, max_bytes):
 
 
 def _read(data, name, max_pixels):
-    """The picture of a file, of whose name only the text is used."""
+    """Reads an uploaded picture; only the text of its name is used."""
     size = 0, 0
     # Below, it is said what is wrong.
     with contextlib.suppress(Exception), Image.open(io.BytesIO(data)) as image:
         size = image.size
     _check_size(name, *size, max_pixels)  # before all is decoded
     try:
-        picture = read_picture(data)
+        picture = read_picture(data, _PAGES)
     except (ValueError, ImportError) as error:
         reason = str(error).removeprefix("<bytes>: ")
         raise _RefusedError(415, f"{name}: {reason}") from None

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from keras_radn.inference.pictures import Picture
+from keras_radn.pictures.picture import Picture
 
 
 class BusyError(Exception):
-    """As many pictures wait as may."""
+    """No other picture can wait: the queue is full."""
 
 
 class CancelledError(Exception):
@@ -53,7 +53,7 @@ class Job:
     cancelled: bool = False
 
     def report_progress(self, done: int, total: int) -> None:
-        """Notes how far it is; the place where a job is interrupted.
+        """Notes how far the job is, or interrupts one that was cancelled.
 
         Raises:
             CancelledError: if it is not wanted any more.
@@ -104,9 +104,10 @@ class JobQueue:
         self._thread.join()
 
     def require_place(self) -> None:
-        """
+        """Refuses another job if the queue is full.
+
         Raises:
-            BusyError: if there is no place for another job.
+            BusyError: if it is.
         """
         if len(self._waiting) >= self._most_waiting:
             raise BusyError
@@ -133,7 +134,7 @@ class JobQueue:
         return job
 
     def cancel(self, job: Job) -> None:
-        """Gives a job up: one that waits at once, one that runs soon."""
+        """Cancels a job: at once if it waits, soon if it runs."""
         with self._changed:
             job.cancelled = True
             if job in self._waiting:
@@ -146,7 +147,7 @@ class JobQueue:
         return self._jobs.get(job_id)
 
     def ahead_of(self, job: Job) -> int:
-        """How many are done before it."""
+        """How many jobs come before it."""
         with self._changed:
             earlier = itertools.takewhile(
                 lambda other: other is not job, self._jobs.values()

@@ -11,7 +11,7 @@ import uvicorn
 from keras_radn.demo.app import make_app
 from keras_radn.demo.jobs import JobQueue
 from keras_radn.demo.work import make_work
-from keras_radn.sockets import authority, is_loopback, listen
+from keras_radn.system.sockets import authority, is_loopback, listen
 
 # For answers that are being sent when the server is to end.
 _GRACE_SECONDS = 5
@@ -44,7 +44,8 @@ def serve(model: keras.Model, options: DemoOptions) -> None:
         options: how.
 
     Raises:
-        OSError: if the port is taken or the address is none of this computer.
+        OSError: if the port is taken or the address belongs to another
+            computer.
     """
     local = is_loopback(options.host)
     hosts = ["localhost", "127.0.0.1", "[::1]", options.host] if local else None
@@ -76,7 +77,7 @@ def serve(model: keras.Model, options: DemoOptions) -> None:
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self):
-        """They end it with the exit status 0."""
+        """Ends the server at a signal, with the exit status 0."""
         numbers = signal.SIGTERM, signal.SIGINT
         before = [signal.signal(n, self.handle_exit) for n in numbers]
         try:
@@ -86,6 +87,6 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     async def shutdown(self, sockets=None):
-        """Without a traceback for each request that is cut off."""
+        """Shuts down without a traceback for each request that is cut off."""
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         await super().shutdown(sockets)

@@ -11,11 +11,10 @@ from PIL import Image
 
 from keras_radn.demo.jobs import Job
 from keras_radn.inference import Deblurrer
-from keras_radn.inference.deblur import for_inference
 from keras_radn.inference.tiling import affordable_pixels
-from keras_radn.inference.writing import save_pages
+from keras_radn.pictures.writing import save_pages
 from keras_radn.visualize import Inspection, as_rgb
-from keras_radn.visualize.pictures import difference_style, residual_style
+from keras_radn.visualize.figures import difference_style, residual_style
 
 # Colors of a legend, from which the browser makes a gradient.
 _LEGEND_COLORS = 9
@@ -30,8 +29,9 @@ def make_work(model: keras.Model) -> Callable[[Job], None]:
     Args:
         model: the network.
     """
-    # Maps are looked up in the Keras model; this one only deblurs, but fast.
-    network = for_inference(model)
+    # Maps are looked up in the Keras model; this one only deblurs, but fast,
+    # and is made before the first picture comes.
+    network = Deblurrer(model).network
     deblurrers = {
         (ensemble, multi_scale): Deblurrer(
             network, ensemble=ensemble, multi_scale=multi_scale

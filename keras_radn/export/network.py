@@ -1,6 +1,5 @@
 """What all formats share: the function that is exported, and its check."""
 
-import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +9,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_radn.inference.network import check_network
+from keras_radn.models import RADN
 from keras_radn.models.deblurring_model import DeblurringModel
-from keras_radn.ops import library
+from keras_radn.models.inference_graph import portable_function
+from keras_radn.models.presets import DTYPES
+from keras_radn.ops import tracing
 
 
 @dataclass(frozen=True)
@@ -37,43 +40,49 @@ class Exported:
 
 
 def picture_function(
-    model: keras.Model, loops: bool = True
+    model: keras.Model,
+    loops: bool = True,
+    check: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
 ) -> tf.types.experimental.GenericFunction:
-    """What is exported: a picture in, a picture out.
+    """The function that is exported: of a picture, to a picture.
 
     Args:
-        model: a network that maps images `(batch, height, width, 3)` to such.
+        model: a network from images `(batch, height, width, 3)` to images.
         loops: whether large images may be done a chunk at a time.
+        check: what the network's answer goes through before it is clipped.
 
     Returns:
         A function of float32 images in [0, 1], named `images`, to images of
-        the same shape, clipped to [0, 1]. Batch norms use their moving
-        averages, and there is no custom op.
+        the same shape, clipped to [0, 1]. Of a RADN it is the inference form,
+        with norms as parts of the convolutions; there is no custom op.
 
     Raises:
         ValueError: if the model is of another kind.
     """
-    shapes = [tuple(x.shape) for x in (*model.inputs, *model.outputs)]
-    if len(shapes) != 2 or any(len(s) != 4 or s[-1] != 3 for s in shapes):
-        raise ValueError(
-            "Only networks that map images (batch, height, width, 3) to such "
-            "can be exported. Received: a model with inputs and outputs of "
-            f"the shapes {shapes}"
-        )
+    check_network(model)
+
+    network = _network(model)
 
     @tf.function(
-        input_signature=[tf.TensorSpec(shapes[0], tf.float32, "images")]
+        input_signature=[
+            tf.TensorSpec(model.inputs[0].shape, tf.float32, "images")
+        ]
     )
     def deblur(images):
         # Here, since Keras and TensorFlow may trace it when they like.
-        whole = contextlib.nullcontext() if loops else library.without_loops()
-        with library.forced("gather"), whole:
-            outputs = model(
-                tf.cast(images, model.inputs[0].dtype), training=False
-            )
-        return tf.clip_by_value(tf.cast(outputs, tf.float32), 0, 1)
+        with tracing.options(implementation="gather", loops=loops):
+            outputs = network(images)
+        return tf.clip_by_value(check(tf.cast(outputs, tf.float32)), 0, 1)
 
     return deblur
+
+
+def _network(model):
+    """The network as a function: for a RADN its inference form."""
+    if isinstance(model, RADN) and model.compute_dtype in DTYPES:
+        return portable_function(model, model.compute_dtype)
+    dtype = model.inputs[0].dtype
+    return lambda images: model(tf.cast(images, dtype), training=False)
 
 
 def in_float32(model: keras.Model) -> keras.Model:
@@ -107,7 +116,7 @@ def require_new_file(path: str | os.PathLike, suffix: str, force: bool) -> Path:
         raise ValueError(f"{path}: the name of the file must end in {suffix}.")
     if path.exists() and not force:
         raise FileExistsError(
-            f"{path}: exists already; choose another output or use --force."
+            f"{path}: exists already; choose another output or use force=True."
         )
     if not path.absolute().parent.is_dir():
         raise OSError(f"{path}: there is no folder {path.parent}.")
@@ -137,7 +146,7 @@ def compare(
         ValueError: if the difference is too large.
     """
     batch, *fixed, _ = model.inputs[0].shape
-    # Of an odd size, where any is possible.
+    # Odd sides, where the network takes any.
     sides = [n or m or k for n, m, k in zip(fixed, size, (75, 99), strict=True)]
     images = np.repeat(made_up_picture(*sides), batch or 1, axis=0)
     expected = keras.ops.convert_to_numpy(model(images, training=False))
@@ -145,7 +154,7 @@ def compare(
     error = np.square(difference).mean()
     psnr = -10 * np.log10(error) if error > 0 else np.inf
     exported = Exported(path, float(difference.max()), float(psnr))
-    # So that NaN does not pass.
+    # Written so that NaN does not pass.
     if not (
         exported.max_difference <= max_difference
         and exported.psnr >= least_psnr

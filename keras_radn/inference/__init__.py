@@ -1,7 +1,6 @@
-"""Deblurring pictures with a trained network."""
+"""Deblurring pictures and videos with a trained network."""
 
-from keras_radn.inference.deblur import Deblurrer, deblur
-from keras_radn.inference.files import Report, deblur_files
-from keras_radn.inference.video import deblur_video
+from keras_radn import keras_setup
 
-__all__ = ["Deblurrer", "Report", "deblur", "deblur_files", "deblur_video"]
+# So that options on tiles are checked without TensorFlow.
+__getattr__, __dir__, __all__ = keras_setup.attach(__name__, __file__)

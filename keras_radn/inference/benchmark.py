@@ -15,12 +15,16 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from keras_radn.inference.deblur import Deblurrer
+from keras_radn.inference.deblurrer import Deblurrer
 from keras_radn.inference.network import as_function
 from keras_radn.models import RADN, ResidualBaseline, inference_model
 from keras_radn.models.cost import count_macs
+from keras_radn.peers import PRESETS as PEERS
 
 _PRODUCTS = ("Conv2D", "MatMul", "DepthwiseConv")
+
+# Of the calibration: a 3x3 convolution of 128 to 128 channels at 640x360.
+_CALIBRATION_GMACS = 640 * 360 * 9 * 128 * 128 / 1e9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,9 +43,12 @@ class Measurement:
         calibration: seconds of a plain 3x3 convolution, 128 to 128 channels
             at 640x360, in the same dtype and run.
         convolutions: seconds of the network's own convolutions and matrix
-            products, with nothing between them; `None` if not measured.
-        peak_megabytes: resident memory above that of the loaded network, at
-            its first image of this size; `None` where there is no `/proc`.
+            products in TensorFlow's ops, with nothing between them; `None` if
+            not measured.
+        peak_megabytes: memory above that of the loaded network, at its first
+            image of this size: of the GPU, or else what is resident; `None`
+            where there is no `/proc`.
+        device: on which it ran.
     """
 
     preset: str
@@ -55,11 +62,17 @@ class Measurement:
     calibration: float
     convolutions: float | None
     peak_megabytes: float | None
+    device: str
 
     @property
     def ratio(self) -> float:
         """Time to that of the calibration."""
         return self.seconds / self.calibration
+
+    @property
+    def share(self) -> float:
+        """MACs per second to those of the calibration."""
+        return self.gmacs / _CALIBRATION_GMACS / self.ratio
 
     @property
     def overhead(self) -> float | None:
@@ -68,7 +81,7 @@ class Measurement:
 
 
 def measure(*arguments, **keywords) -> Measurement:
-    """`measure_here` in a process of its own.
+    """Runs `measure_here` in a process of its own.
 
     What one measurement leaves in memory would be missing in the next one.
     """
@@ -89,34 +102,39 @@ def measure_here(
     dtype: str = "float32",
     repetitions: int = 7,
     convolutions: bool = False,
+    warm_ups: int = 2,
 ) -> Measurement:
     """Measures a network in its inference form on a random image.
 
     Large images are done in tiles, as `deblur` does them.
 
     Args:
-        preset: of `RADN` or `ResidualBaseline`; weights are random, which does
-            not matter for the time. The baseline has no inference form: it is
-            the Keras model.
+        preset: of `RADN`, `ResidualBaseline` or `keras_radn.peers`; weights are
+            random, which does not matter for the time. Only RADN has an
+            inference form: others are the Keras model.
         width: in pixels.
         height: in pixels.
         dtype: `"float32"` or `"bfloat16"`.
-        repetitions: of which the median is taken, after two to warm up.
+        repetitions: runs, whose median is taken.
         convolutions: whether to measure the network's own convolutions alone,
             too. They need the memory of all their inputs at once.
+        warm_ups: calls before those that count, beside the one whose memory is
+            measured.
 
     Raises:
         ValueError: for an unknown preset, and if the convolutions alone are
-            asked for where there are tiles, or of the baseline.
+            asked for where there are tiles, or of another network than RADN.
     """
     policy = "float32" if dtype == "float32" else f"mixed_{dtype}"
     if preset in RADN.presets:
-        model = RADN.from_preset(preset, encoder_weights=None, dtype=policy)
+        model = RADN.from_preset(preset, load_weights=False, dtype=policy)
         network = inference_model(model, dtype)
     elif preset in ResidualBaseline.presets:
         model = network = ResidualBaseline.from_preset(preset, dtype=policy)
+    elif preset in PEERS:
+        model = network = PEERS[preset].from_preset(preset, dtype=policy)
     else:
-        known = (*RADN.presets, *ResidualBaseline.presets)
+        known = (*RADN.presets, *ResidualBaseline.presets, *PEERS)
         raise ValueError(f"A preset is one of {known}. Received: {preset!r}")
     image = np.random.default_rng(0).random((height, width, 3), "float32")
     deblurrer = Deblurrer(network)
@@ -137,7 +155,7 @@ def measure_here(
     runs = [run, calibration(dtype)]
     if convolutions:
         runs.append(alone_of(products_of(network.graph(height, width))))
-    seconds = median_seconds(*runs, repetitions=repetitions)
+    seconds = median_seconds(*runs, repetitions=repetitions, warm_ups=warm_ups)
     return Measurement(
         preset=preset,
         width=width,
@@ -150,7 +168,17 @@ def measure_here(
         calibration=seconds[1],
         convolutions=seconds[2] if convolutions else None,
         peak_megabytes=peak,
+        device=device_name(),
     )
+
+
+def device_name() -> str:
+    """What TensorFlow computes on: the first GPU's name, or `"CPU"`."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return "CPU"
+    details = tf.config.experimental.get_device_details(gpus[0])
+    return details.get("device_name", "GPU")
 
 
 def calibration(dtype: str) -> Callable[[], tf.Tensor]:
@@ -163,25 +191,33 @@ def calibration(dtype: str) -> Callable[[], tf.Tensor]:
 
 
 def median_seconds(
-    *runs: Callable[[], object], repetitions: int = 15
+    *runs: Callable[[], object], repetitions: int = 15, warm_ups: int = 2
 ) -> list[float]:
-    """Median time of each call, in turns, after two calls to warm up."""
+    """Median time of each call, in turns, after some calls to warm up.
+
+    A call ends when all devices have done its work.
+    """
     times = [[] for _ in runs]
-    for i in range(repetitions + 2):
+    for i in range(repetitions + warm_ups):
         for run, seconds in zip(runs, times, strict=True):
             start = time.perf_counter()
             run()
-            if i >= 2:
+            # A GPU has only been told what to do.
+            tf.test.experimental.sync_devices()
+            if i >= warm_ups:
                 seconds.append(time.perf_counter() - start)
     return [statistics.median(seconds) for seconds in times]
 
 
 def peak_megabytes(run: Callable[[], object]) -> float | None:
-    """Peak of the resident memory above what it was before the call.
+    """Peak of the memory above what it was before the call.
 
     Returns:
-        Megabytes, or `None` where there is no `/proc` of Linux.
+        Megabytes of the first GPU, if there is one; else of the process'
+        resident memory, or `None` where there is no `/proc` of Linux.
     """
+    if tf.config.list_physical_devices("GPU"):
+        return _peak_megabytes_of_gpu(run)
     if not os.path.exists("/proc/self/clear_refs"):
         run()
         return None
@@ -190,6 +226,15 @@ def peak_megabytes(run: Callable[[], object]) -> float | None:
     before = _status("VmRSS")
     run()
     return (_status("VmHWM") - before) / 1024
+
+
+def _peak_megabytes_of_gpu(run):
+    memory = tf.config.experimental
+    memory.reset_memory_stats("GPU:0")
+    before = memory.get_memory_info("GPU:0")["current"]
+    run()
+    tf.test.experimental.sync_devices()
+    return (memory.get_memory_info("GPU:0")["peak"] - before) / 2**20
 
 
 def _status(key):
@@ -243,7 +288,7 @@ def alone_of(products: list[tf.Operation]):
 
 
 def _as_in_the_graph(tensor, value):
-    """Constants as constants, which operations may prepare once."""
+    """Keeps constants constants, which operations may prepare once."""
     return tf.constant(value.numpy()) if tensor.op.type == "Const" else value
 
 

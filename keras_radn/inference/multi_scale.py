@@ -8,8 +8,8 @@ from PIL.Image import Resampling
 
 _OWN = 1.0
 
-# Of the sides of the image. A network is best at the lengths of blur that it
-# has seen most of, and at one of these scales most blurs have such a length.
+# Factors of the sides of the image. A network is best at the lengths of blur
+# that it has seen most of, and most blurs have one at some of these scales.
 SCALES = (0.5**0.5, _OWN, 2**0.5, 2.0)
 
 # How many times the pixels of the image the network sees at once.
@@ -104,7 +104,7 @@ def correction(
 
 
 def _resized(array, size, resample):
-    """Channel by channel: Pillow has no colors in floating point."""
+    """Resizes channel by channel: Pillow has no floating-point colors."""
     channels = (
         Image.fromarray(np.ascontiguousarray(array[..., i])).resize(
             size, resample

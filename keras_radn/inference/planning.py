@@ -2,11 +2,18 @@
 
 import glob
 import os
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import (
+    Collection,
+    Hashable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
-from keras_radn import videos
+from keras_radn.pictures import videos
 
 # Suffixes of the pictures that are taken from a folder.
 PICTURE_SUFFIXES = frozenset(
@@ -37,8 +44,8 @@ class Job:
         folder: the folder below which folders may be made for the target;
             None if that of the target has to be there.
         compare: where a picture of before and after goes; None for none.
-        problem: why the source cannot be read, found in planning; None if
-            nothing was found.
+        problem: why the source cannot be deblurred, found in planning; None
+            if nothing was found.
     """
 
     source: Path
@@ -46,6 +53,22 @@ class Job:
     folder: Path | None = None
     compare: Path | None = None
     problem: str | None = None
+
+    def make_folder(self) -> None:
+        """Makes the folder of the target, if it may be made.
+
+        Raises:
+            OSError: if it cannot be made.
+        """
+        if self.folder is None:
+            return
+        try:
+            self.target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(
+                f"{self.target}: cannot be written: its folder cannot be made: "
+                f"{error.strerror}."
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -81,11 +104,11 @@ def plan_jobs(
 
     Returns:
         Jobs, in the order of the inputs; those of a folder sorted. An input
-        that is not there is a job with a problem.
+        that is not there, or whose target is that of another one, is a job with
+        a problem.
 
     Raises:
-        ValueError: if the output is one file for several inputs, or two
-            inputs or outputs would be the same file.
+        ValueError: if the output is one file for several inputs, or an input.
     """
     inputs = [os.fspath(path) for path in inputs]
     # `Path` drops the slash.
@@ -117,8 +140,7 @@ def plan_jobs(
         ]
     if compare:
         jobs = [_with_compare(job) for job in jobs]
-    _check_clashes(jobs)
-    return jobs
+    return _with_clashes(jobs)
 
 
 def _is_pattern(text):
@@ -208,8 +230,37 @@ def is_video(job: Job) -> bool:
     return job.source.suffix.lower() in videos.SUFFIXES
 
 
+def check_target(
+    target: Path, replace: bool, makes_folder: bool = False
+) -> None:
+    """Refuses a file that cannot be written, before the work is done.
+
+    Args:
+        target: the file.
+        replace: whether an existing one is replaced.
+        makes_folder: whether its folder is made if it is not there.
+
+    Raises:
+        FileExistsError: if there is one that is not replaced.
+        OSError: if its folder cannot be written to.
+    """
+    folder = target.parent
+    if not makes_folder and not (
+        folder.is_dir() and os.access(folder, os.W_OK)
+    ):
+        raise OSError(
+            f"{target}: cannot be written: {folder} is not a folder that can "
+            "be written to."
+        )
+    if not replace and os.path.lexists(target):
+        raise FileExistsError(
+            f"{target}: exists already; choose another output or use "
+            "force=True."
+        )
+
+
 def output_name(path: PurePath) -> PurePath:
-    """A path with a suffix that can be written added to another one."""
+    """The path, with a suffix added if its own can only be read."""
     return path.with_name(path.name + _ONLY_READ.get(path.suffix.lower(), ""))
 
 
@@ -217,27 +268,90 @@ def _with_compare(job):
     target = job.target
     if is_video(job):
         return job
-    compare = target.with_name(f"{target.name}.compare.jpg")
-    return Job(job.source, target, job.folder, compare, job.problem)
+    return replace(job, compare=target.with_name(f"{target.name}.compare.jpg"))
 
 
-def _check_clashes(jobs):
-    jobs = [job for job in jobs if job.problem is None]
-    sources = {identity for job in jobs if (identity := _identity(job.source))}
-    written = set()
-    for job in jobs:
-        for target in filter(None, (job.target, job.compare)):
-            if target in written:
-                raise ValueError(
-                    f"{target}: would be written by two inputs of the same "
-                    "name; deblur them into different folders."
-                )
-            written.add(target)
-            if _identity(target) in sources:
+def _with_clashes(jobs):
+    """The jobs, with a problem in those that clash with another one."""
+    checked = [job for job in jobs if job.problem is None]
+    problems = find_clashes(
+        [
+            Writing(
+                str(job.source),
+                _identity(job.source),
+                {
+                    _identity(path): str(path)
+                    for path in (job.target, job.compare)
+                    if path is not None
+                },
+                job.target.name == job.source.name,
+            )
+            for job in checked
+        ]
+    )
+    found = dict(zip(checked, problems, strict=True))
+    return [replace(job, problem=job.problem or found[job]) for job in jobs]
+
+
+@dataclass(frozen=True)
+class Writing:
+    """What a job writes, for `find_clashes`.
+
+    Attributes:
+        source: as it is shown.
+        identity: of the source, the same for all ways to write its path.
+        targets: identities of the files that are written, as they are shown.
+        keeps_name: whether the target has the name of the source.
+    """
+
+    source: str
+    identity: Hashable
+    targets: Mapping[Hashable, str]
+    keeps_name: bool
+
+
+def find_clashes(writings: Sequence[Writing]) -> list[str | None]:
+    """Why a file cannot be written beside the others of its batch.
+
+    Of two that would be the same, the one whose source has its name comes
+    first, then the one that stands first.
+
+    Args:
+        writings: of all jobs of a batch.
+
+    Returns:
+        For each a sentence about its source, or None.
+
+    Raises:
+        ValueError: if a source is its own target.
+    """
+    sources = {writing.identity: writing.source for writing in writings}
+    problems, written = [None] * len(writings), {}
+    order = sorted(
+        range(len(writings)), key=lambda i: not writings[i].keeps_name
+    )
+    for i in order:
+        writing = writings[i]
+        for identity, target in writing.targets.items():
+            if identity == writing.identity:
                 raise ValueError(
                     f"{target}: is one of the inputs, which are never "
                     "overwritten; choose another output."
                 )
+            if identity in sources:
+                problems[i] = (
+                    f"would be written to {target}, which is one of the "
+                    "inputs; choose another output for it."
+                )
+            elif identity in written:
+                problems[i] = (
+                    f"would be written to {target}, as {written[identity]} is; "
+                    "rename one of them, or deblur it alone, into a file of "
+                    "another name."
+                )
+        if problems[i] is None:
+            written |= dict.fromkeys(writing.targets, writing.source)
+    return problems
 
 
 def _identity(path):
@@ -245,5 +359,5 @@ def _identity(path):
     try:
         status = os.stat(path)
     except (OSError, ValueError):
-        return None
+        return path
     return status.st_dev, status.st_ino

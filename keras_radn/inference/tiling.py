@@ -11,15 +11,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_radn.inference.memory import available_bytes
+from keras_radn.system.memory import available_bytes
 
 # Strides and pooling windows of the networks divide it.
 ALIGNMENT = 32
 
-# Of a tile that is chosen automatically. Beyond it the self-attention, whose
-# time grows with the square of the pixels, takes more than it gives, and the
-# time would no longer grow linearly with the image.
+# The largest tile that is chosen automatically. In larger ones the
+# self-attention, whose time grows with the square of the pixels, costs more
+# than it gives, and the time would no longer grow linearly with the image.
 MAX_TILE_PIXELS = 2**21
+
+# Pixels of a cross-fade.
+_OVERLAP = 96
 
 # Twice that of RADN(Final) in float32 above the loaded model
 # (benchmarks/tiling.py): TensorFlow keeps freed memory, and the other networks
@@ -28,6 +31,56 @@ _BYTES_PER_PIXEL = 700
 
 # The rest is for the picture, its file and other programs.
 _SHARE_OF_MEMORY = 0.5
+
+
+def aligned_tile(
+    tile: int | str | None, overlap: int | None
+) -> tuple[int | str | None, int]:
+    """The tile and overlap of a `Deblurrer`, in multiples of 32 pixels.
+
+    Args:
+        tile: longest side of a tile in pixels, `"auto"` or `None`.
+        overlap: pixels of a cross-fade; `None`: 96, at most a third of a tile.
+
+    Returns:
+        Both, rounded up.
+
+    Raises:
+        ValueError: if they have other values, or the overlap is more than a
+            third of the tile.
+    """
+    if tile not in ("auto", None) and not _is_count(tile, 1):
+        raise ValueError(
+            "`tile` must be a positive number of pixels, 'auto' or None. "
+            f"Received: {tile!r}"
+        )
+    side = tile if tile in ("auto", None) else aligned(tile)
+    if overlap is None:
+        third = side // 3 if isinstance(side, int) else _OVERLAP
+        overlap = min(_OVERLAP, third // ALIGNMENT * ALIGNMENT)
+    if not _is_count(overlap, 0):
+        raise ValueError(
+            "`overlap` must be a number of pixels, at least 0. Received: "
+            f"{overlap!r}"
+        )
+    fade = aligned(overlap)
+    if isinstance(side, int) and 3 * fade > side:
+        raise ValueError(
+            "`overlap` must be at most a third of `tile`. Received: "
+            f"overlap={overlap}, tile={tile}; with multiples of {ALIGNMENT}, "
+            f"{fade} and {side}"
+        )
+    return side, fade
+
+
+def aligned(size: int) -> int:
+    """A number of pixels, rounded up to a multiple of 32."""
+    return -(-int(size) // ALIGNMENT) * ALIGNMENT
+
+
+def _is_count(value, least):
+    is_integer = isinstance(value, int | np.integer)
+    return is_integer and not isinstance(value, bool) and value >= least
 
 
 @dataclass(frozen=True)
@@ -122,26 +175,24 @@ def plan_grid(height: int, width: int, max_pixels: int, overlap: int) -> Grid:
         overlap: pixels that neighbours share at least; a multiple of 32.
 
     Returns:
-        A grid; of one tile if the image fits.
+        A grid; of one tile if the image fits. Tiles are strips only if no
+        others are small enough.
     """
     least = max(3 * overlap, ALIGNMENT)
-    whole = -(-height // ALIGNMENT) * ALIGNMENT
-    best = None
-    for tile_height in range(
-        min(whole, least), max(whole, least) + 1, ALIGNMENT
-    ):
+    whole = aligned(height)
+
+    def grid_of(tile_height):
         rows = plan_axis(height, tile_height, overlap)
         tile_width = max_pixels // rows.tile // ALIGNMENT * ALIGNMENT
-        columns = plan_axis(width, max(tile_width, least), overlap)
-        grid = Grid(rows, columns)
-        if best is not None and (
-            grid.tile_pixels > max_pixels or grid.has_strips
-        ):
-            continue
-        cost = len(grid) * grid.tile_pixels, len(grid)
-        if best is None or cost < best[0]:
-            best = cost, grid
-    return best[1]
+        return Grid(rows, plan_axis(width, max(tile_width, least), overlap))
+
+    def cost(grid):
+        excess = max(grid.tile_pixels - max_pixels, 0)
+        computed = len(grid) * grid.tile_pixels
+        return excess, grid.has_strips, computed, len(grid)
+
+    heights = range(min(whole, least), max(whole, least) + 1, ALIGNMENT)
+    return min(map(grid_of, heights), key=cost)
 
 
 def square_grid(height: int, width: int, tile: int, overlap: int) -> Grid:

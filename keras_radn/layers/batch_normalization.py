@@ -1,6 +1,10 @@
 import keras
-import tensorflow as tf
 from keras import ops
+
+from keras_radn.ops import backend
+
+# As in DenseNet of keras.applications.
+EPSILON = 1.001e-5
 
 
 # The name is that of the base class: Keras addresses weights in files by it.
@@ -11,7 +15,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     The same function of the same weights. TensorFlow's fused operation reads
     half-precision features as they are; Keras's layer casts them to float32
     and goes over them a dozen times. What that operation does not know,
-    synchronized statistics and float64, is left to the base class.
+    synchronized statistics and float64, is left to the base class, and so are
+    other backends, whose compilers fuse the layer by themselves.
 
     Args:
         **kwargs: arguments of `keras.layers.BatchNormalization`, with
@@ -29,6 +34,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def call(self, inputs, training=None):
         fused = training and self.trainable and not self.synchronized
+        fused = fused and backend.fused_batch_norm is not None
         if not fused or self.compute_dtype == "float64":
             return super().call(inputs, training=training and not self.frozen)
         averages = {}
@@ -36,18 +42,17 @@ class BatchNormalization(keras.layers.BatchNormalization):
             averages = {
                 "mean": ops.cast(self.moving_mean, "float32"),
                 "variance": ops.cast(self.moving_variance, "float32"),
-                "is_training": False,
             }
-        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+        outputs, mean, variance = backend.fused_batch_norm(
             inputs,
             ops.cast(self.gamma, "float32"),
             ops.cast(self.beta, "float32"),
-            epsilon=self.epsilon,
+            self.epsilon,
             **averages,
         )
         if not self.frozen:
             # Keras averages the biased estimate.
-            count = ops.cast(tf.size(inputs[..., 0]), "float32")
+            count = ops.cast(ops.size(inputs[..., 0]), "float32")
             variance *= ops.maximum(count - 1, 1) / count
             self._average(self.moving_mean, mean)
             self._average(self.moving_variance, variance)
@@ -56,3 +61,24 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def _average(self, average, value):
         last = ops.cast(average, "float32")
         average.assign(last * self.momentum + value * (1 - self.momentum))
+
+
+def network_norm(
+    name: str, dtype, momentum: float = 0.9, synchronized: bool = False
+) -> BatchNormalization:
+    """A batch norm as all networks of the package have it.
+
+    Args:
+        name: of the layer.
+        dtype: dtype or dtype policy.
+        momentum: of the moving averages.
+        synchronized: whether it uses the statistics of all replicas of a
+            distribution strategy.
+    """
+    return BatchNormalization(
+        momentum=momentum,
+        epsilon=EPSILON,
+        synchronized=synchronized,
+        dtype=dtype,
+        name=name,
+    )

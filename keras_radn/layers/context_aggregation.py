@@ -1,8 +1,11 @@
+from typing import Any
+
 import keras
-import tensorflow as tf
 from keras import ops
 
-from keras_radn.ops.geometry import require_integer, shape_of
+from keras_radn.hooks import track_in_checkpoints
+from keras_radn.ops import backend
+from keras_radn.ops.geometry import require_integer
 
 POOL_SIZES = (4, 8, 16, 32)
 
@@ -13,7 +16,7 @@ class ContextAggregation(keras.layers.Layer):
 
     Per scale: average pooling, a 1x1 convolution, and bilinear upsampling to
     the size of the input, computed in float32 for every dtype. The windows
-    start at the first row and column; sizes that are no multiple of a scale
+    start at the first row and column; sizes that are not multiples of a scale
     are covered by a last, partial window, the average of its pixels.
 
     Args:
@@ -29,7 +32,7 @@ class ContextAggregation(keras.layers.Layer):
     filters)`.
 
     Raises:
-        ValueError: if a pool size or `filters` is no positive integer.
+        ValueError: if a pool size or `filters` is not a positive integer.
 
     Example:
 
@@ -59,6 +62,7 @@ class ContextAggregation(keras.layers.Layer):
             )
             for size in self.pool_sizes
         ]
+        track_in_checkpoints(self, self.convs)
 
     def build(self, input_shape):
         for conv in self.convs:
@@ -67,11 +71,13 @@ class ContextAggregation(keras.layers.Layer):
     def call(self, inputs):
         _, height, width, _ = ops.shape(inputs)
         scales = [inputs]
+        # Sums of 32x32 numbers stop growing in bfloat16, in which TensorFlow
+        # adds them on processors without instructions for it.
+        half = self.compute_dtype in ("float16", "bfloat16")
+        wide = ops.cast(inputs, "float32") if half else inputs
         for size, conv in zip(self.pool_sizes, self.convs, strict=True):
-            pooled = conv(window_averages(inputs, size))
-            _, rows, columns, _ = ops.shape(pooled)
-            # float32: the interpolated positions of half precision are coarse.
-            upsampled = tf.image.resize(pooled, (rows * size, columns * size))
+            pooled = conv(window_averages(wide, size))
+            upsampled = backend.enlarge(pooled, size)
             upsampled = upsampled[:, :height, :width, :]
             scales.append(ops.cast(upsampled, inputs.dtype))
         return ops.concatenate(scales, axis=-1)
@@ -88,8 +94,8 @@ class ContextAggregation(keras.layers.Layer):
         }
 
 
-def window_averages(inputs: tf.Tensor, size: int) -> tf.Tensor:
-    """Averages of square windows, of which the last ones may be partial.
+def window_averages(inputs: Any, size: int) -> Any:
+    """Averages of square windows; the last ones may be partial.
 
     TensorFlow's own pooling with "SAME" has its partial windows on all sides.
 
@@ -100,20 +106,22 @@ def window_averages(inputs: tf.Tensor, size: int) -> tf.Tensor:
     Returns:
         `(batch, ceil(height / size), ceil(width / size), channels)`.
     """
-    batch, *sides, channels = shape_of(inputs)
-    # Of positive numbers: tf2onnx's integer division truncates.
+    if size == 1:
+        return inputs
+    batch, *sides, channels = ops.shape(inputs)
+    # Positive numbers only: tf2onnx's integer division truncates.
     counts = [(side + size - 1) // size for side in sides]
     padded = [count * size for count in counts]
     missing = [p - side for p, side in zip(padded, sides, strict=True)]
     if all(isinstance(m, int) and m == 0 for m in missing):
-        return tf.nn.avg_pool2d(inputs, size, size, "VALID")
-    inputs = tf.pad(inputs, [[0, 0], *([0, m] for m in missing), [0, 0]])
+        return ops.average_pool(inputs, size, size, "valid")
+    inputs = ops.pad(inputs, [[0, 0], *([0, m] for m in missing), [0, 0]])
     # LiteRT's converter forgets the channels where sizes are unknown.
-    inputs = tf.reshape(inputs, [batch, *padded, channels])
-    pooled = tf.nn.avg_pool2d(inputs, size, size, "VALID")
+    inputs = ops.reshape(inputs, [batch, *padded, channels])
+    pooled = ops.average_pool(inputs, size, size, "valid")
     for axis, (side, count) in enumerate(zip(sides, counts, strict=True)):
         # The share of real pixels, 1 but for a partial window.
-        real = tf.minimum(side - size * tf.range(count), size)
-        share = tf.cast(real, pooled.dtype) / tf.cast(size, pooled.dtype)
-        pooled /= tf.reshape(share, [-1, 1] if axis else [-1, 1, 1])
+        real = ops.minimum(side - size * ops.arange(count), size)
+        share = ops.cast(real, pooled.dtype) / size
+        pooled = pooled / ops.reshape(share, [-1, 1] if axis else [-1, 1, 1])
     return pooled

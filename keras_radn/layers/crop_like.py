@@ -1,5 +1,7 @@
 import keras
-import tensorflow as tf
+from keras import ops
+
+from keras_radn.ops import backend
 
 
 @keras.saving.register_keras_serializable("keras_radn")
@@ -31,9 +33,9 @@ class CropLike(keras.layers.Layer):
 
     def call(self, inputs):
         tensor, reference = inputs
-        size = tf.shape(reference)
-        return tf.ensure_shape(
-            tensor[:, : size[1], : size[2], :],
+        _, height, width, _ = ops.shape(reference)
+        return backend.with_shape(
+            tensor[:, :height, :width, :],
             self.compute_output_shape([tensor.shape, reference.shape]),
         )
 

@@ -3,12 +3,14 @@ import math
 import keras
 from keras import ops
 
-from keras_radn.ops import deformable_conv2d, library
+from keras_radn.layers.steering import mark_steering
+from keras_radn.ops import backend, deformable_conv2d
 from keras_radn.ops.geometry import (
     ConvGeometry,
     require_integer,
     standardize_pair,
 )
+from keras_radn.ops.implementation import IMPLEMENTATIONS
 
 
 @keras.saving.register_keras_serializable("keras_radn")
@@ -39,6 +41,11 @@ class DeformableConv2D(keras.layers.Layer):
         use_bias: whether a bias is added.
         kernel_initializer: initializer of the kernel.
         bias_initializer: initializer of the bias.
+        kernel_regularizer: regularizer of the kernel.
+        bias_regularizer: regularizer of the bias.
+        activity_regularizer: regularizer of the output.
+        kernel_constraint: constraint on the kernel after each step.
+        bias_constraint: constraint on the bias after each step.
         implementation: `"auto"`, `"native"` or `"gather"`; see
             `keras_radn.ops.deformable_conv2d`. It may be changed at any time
             before the layer is traced.
@@ -79,10 +86,15 @@ class DeformableConv2D(keras.layers.Layer):
         use_bias: bool = True,
         kernel_initializer="glorot_uniform",
         bias_initializer="zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
         implementation: str = "auto",
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         for name, value in (
             ("filters", filters),
             ("groups", groups),
@@ -107,6 +119,10 @@ class DeformableConv2D(keras.layers.Layer):
         self.use_bias = use_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self.kernel_constraint = keras.constraints.get(kernel_constraint)
+        self.bias_constraint = keras.constraints.get(bias_constraint)
         if max_offset is not None and not max_offset > 0:
             raise ValueError(
                 f"`max_offset` must be positive. Received: {max_offset!r}"
@@ -135,17 +151,13 @@ class DeformableConv2D(keras.layers.Layer):
 
     @implementation.setter
     def implementation(self, value: str):
-        if value not in library.IMPLEMENTATIONS:
+        if value not in IMPLEMENTATIONS:
             raise ValueError(
                 "`implementation` must be one of "
-                f"{library.IMPLEMENTATIONS}. Received: {value!r}"
+                f"{IMPLEMENTATIONS}. Received: {value!r}"
             )
         self._implementation = value
-        # Keras turns XLA on by itself where it can (on GPUs). A model saved
-        # as native must load where the library is missing.
-        self.supports_jit = value == "gather" or (
-            library.choose("auto") == "gather"
-        )
+        self.supports_jit = backend.supports_jit(value)
 
     def build(self, input_shape):
         channels = input_shape[-1]
@@ -157,16 +169,21 @@ class DeformableConv2D(keras.layers.Layer):
                     f"input_shape={input_shape}"
                 )
         self.offset_conv.build(input_shape)
+        mark_steering(self.offset_conv)
         self.kernel = self.add_weight(
             name="kernel",
             shape=(*self.kernel_size, channels // self.groups, self.filters),
             initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
         )
         if self.use_bias:
             self.bias = self.add_weight(
                 name="bias",
                 shape=(self.filters,),
                 initializer=self.bias_initializer,
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
             )
 
     def estimate_offset(self, inputs):
@@ -237,6 +254,21 @@ class DeformableConv2D(keras.layers.Layer):
             ),
             "bias_initializer": keras.initializers.serialize(
                 self.bias_initializer
+            ),
+            "kernel_regularizer": keras.regularizers.serialize(
+                self.kernel_regularizer
+            ),
+            "bias_regularizer": keras.regularizers.serialize(
+                self.bias_regularizer
+            ),
+            "activity_regularizer": keras.regularizers.serialize(
+                self.activity_regularizer
+            ),
+            "kernel_constraint": keras.constraints.serialize(
+                self.kernel_constraint
+            ),
+            "bias_constraint": keras.constraints.serialize(
+                self.bias_constraint
             ),
             "implementation": self.implementation,
         }

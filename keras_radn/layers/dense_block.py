@@ -1,7 +1,10 @@
+import itertools
+
 import keras
 from keras import ops
 
-from keras_radn.layers.batch_normalization import BatchNormalization
+from keras_radn.hooks import track_in_checkpoints
+from keras_radn.layers.batch_normalization import network_norm
 from keras_radn.ops.geometry import require_integer
 
 
@@ -27,7 +30,7 @@ class DenseBlock(keras.layers.Layer):
     Output shape: `(batch, height, width, channels + units * growth_rate)`.
 
     Raises:
-        ValueError: if `units` is no integer of at least 0, or `growth_rate`
+        ValueError: if `units` is not an integer of at least 0, or `growth_rate`
             none of at least 1.
 
     Example:
@@ -73,15 +76,11 @@ class DenseBlock(keras.layers.Layer):
             self.growth_convs.append(
                 self._conv(growth_rate, 3, f"unit{i}_growth_conv")
             )
+        track_in_checkpoints(self, itertools.chain(*self._units()))
 
     def _norm(self, name):
-        # DenseNet's epsilon in keras.applications.
-        return BatchNormalization(
-            momentum=self.momentum,
-            epsilon=1.001e-5,
-            synchronized=self.synchronized,
-            dtype=self.dtype_policy,
-            name=name,
+        return network_norm(
+            name, self.dtype_policy, self.momentum, self.synchronized
         )
 
     def _conv(self, filters, kernel_size, name):

@@ -3,6 +3,8 @@ import functools
 import keras
 from keras import ops
 
+from keras_radn.hooks import track_in_checkpoints
+from keras_radn.layers.batch_normalization import network_norm
 from keras_radn.layers.deformable_conv2d import DeformableConv2D
 from keras_radn.ops.geometry import require_integer
 
@@ -14,8 +16,10 @@ MAX_OFFSET = 64.0
 class DenseDeformableModule(keras.layers.Layer):
     """Densely connected deformable convolutions, then a 1x1 convolution.
 
-    Each unit is a 3x3 `DeformableConv2D` with ReLU whose output is appended
-    to its input. The last 1x1 convolution reduces the channels.
+    Each unit is a 3x3 `DeformableConv2D`, batch norm and ReLU, whose output is
+    appended to its input. A 1x1 convolution, batch norm and ReLU then reduce
+    the channels. The paper names no norms; without them filters that are
+    zero everywhere become common and the module has to learn slowly.
 
     Args:
         filters: channels of the output.
@@ -23,6 +27,9 @@ class DenseDeformableModule(keras.layers.Layer):
         growth_rate: channels that each unit adds.
         deformable: `False` puts ordinary 3x3 convolutions in the place of the
             deformable ones (the paper's RADN3 and RADN4).
+        momentum: of the moving averages of the batch norms.
+        synchronized: whether the norms use the statistics of all replicas of
+            a distribution strategy.
         **kwargs: arguments of `keras.layers.Layer`.
 
     Input shape: `(batch, height, width, channels)`.
@@ -30,7 +37,7 @@ class DenseDeformableModule(keras.layers.Layer):
     Output shape: `(batch, height, width, filters)`.
 
     Raises:
-        ValueError: if `units` is no integer of at least 0, or `growth_rate`
+        ValueError: if `units` is not an integer of at least 0, or `growth_rate`
             none of at least 1.
 
     Example:
@@ -51,6 +58,8 @@ class DenseDeformableModule(keras.layers.Layer):
         units: int = 6,
         growth_rate: int = 32,
         deformable: bool = True,
+        momentum: float = 0.9,
+        synchronized: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -60,6 +69,8 @@ class DenseDeformableModule(keras.layers.Layer):
         self.units = units
         self.growth_rate = growth_rate
         self.deformable = deformable
+        self.momentum = momentum
+        self.synchronized = synchronized
         conv = keras.layers.Conv2D
         if deformable:
             conv = functools.partial(DeformableConv2D, max_offset=MAX_OFFSET)
@@ -68,23 +79,38 @@ class DenseDeformableModule(keras.layers.Layer):
                 growth_rate,
                 3,
                 padding="same",
-                activation="relu",
+                use_bias=False,
                 kernel_initializer="he_normal",
                 dtype=self.dtype_policy,
                 name=f"unit{i}",
             )
             for i in range(1, units + 1)
         ]
+        self.norms = [self._norm(f"unit{i}_norm") for i in range(1, units + 1)]
         self.reduction = keras.layers.Conv2D(
-            filters, 1, dtype=self.dtype_policy, name="reduction"
+            filters,
+            1,
+            use_bias=False,
+            kernel_initializer="he_normal",
+            dtype=self.dtype_policy,
+            name="reduction",
+        )
+        self.reduction_norm = self._norm("reduction_norm")
+        track_in_checkpoints(self, [*self.convs, *self.norms])
+
+    def _norm(self, name):
+        return network_norm(
+            name, self.dtype_policy, self.momentum, self.synchronized
         )
 
     def build(self, input_shape):
         *outer, channels = input_shape
-        for conv in self.convs:
+        for conv, norm in zip(self.convs, self.norms, strict=True):
             conv.build((*outer, channels))
+            norm.build((*outer, self.growth_rate))
             channels += self.growth_rate
         self.reduction.build((*outer, channels))
+        self.reduction_norm.build((*outer, self.filters))
 
     def offsets(self, inputs):
         """Offsets that the units use for `inputs`.
@@ -108,16 +134,19 @@ class DenseDeformableModule(keras.layers.Layer):
         if not self.built:
             self.build(inputs.shape)
         offsets, features = [], inputs
-        for conv in self.convs:
+        for conv, norm in zip(self.convs, self.norms, strict=True):
             offsets.append(conv.estimate_offset(features)[0])
-            features = ops.concatenate([features, conv(features)], axis=-1)
+            x = ops.relu(norm(conv(features)))
+            features = ops.concatenate([features, x], axis=-1)
         return offsets
 
-    def call(self, inputs):
+    def call(self, inputs, training=None):
         features = inputs
-        for conv in self.convs:
-            features = ops.concatenate([features, conv(features)], axis=-1)
-        return self.reduction(features)
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = ops.relu(norm(conv(features), training=training))
+            features = ops.concatenate([features, x], axis=-1)
+        x = self.reduction(features)
+        return ops.relu(self.reduction_norm(x, training=training))
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.filters)
@@ -129,4 +158,6 @@ class DenseDeformableModule(keras.layers.Layer):
             "units": self.units,
             "growth_rate": self.growth_rate,
             "deformable": self.deformable,
+            "momentum": self.momentum,
+            "synchronized": self.synchronized,
         }

@@ -1,5 +1,5 @@
 import keras
-import tensorflow as tf
+from keras import ops
 
 from keras_radn.ops.geometry import require_integer
 
@@ -21,7 +21,7 @@ class PadToMultiple(keras.layers.Layer):
     Output shape: the same with height and width rounded up to a multiple.
 
     Raises:
-        ValueError: if `multiple` is no integer of at least 1.
+        ValueError: if `multiple` is not an integer of at least 1.
 
     Example:
 
@@ -39,19 +39,17 @@ class PadToMultiple(keras.layers.Layer):
     def call(self, inputs):
         outputs = inputs
         for axis in (1, 2):
-            size = inputs.shape[axis]
-            if size is None:
-                size = tf.shape(inputs)[axis]
-            elif size % self.multiple == 0:
+            size = ops.shape(inputs)[axis]
+            if isinstance(size, int) and size % self.multiple == 0:
                 continue
-            # Of positive numbers: tf2onnx's integer division truncates.
+            # Positive numbers only: tf2onnx's integer division truncates.
             count = (size + self.multiple - 1) // self.multiple
             padded = count * self.multiple
             last = size - 1
             # Reflection is periodic: 0 .. last .. 0 .. last ..
-            phase = tf.range(padded) % tf.maximum(2 * last, 1)
-            index = last - tf.abs(phase - last)
-            outputs = tf.gather(outputs, index, axis=axis)
+            phase = ops.arange(padded) % ops.maximum(2 * last, 1)
+            index = last - ops.abs(phase - last)
+            outputs = ops.take(outputs, index, axis=axis)
         return outputs
 
     def compute_output_shape(self, input_shape):

@@ -1,9 +1,12 @@
+from typing import Any
+
 import keras
-import tensorflow as tf
 from keras import ops
 
-from keras_radn.ops import library
-from keras_radn.ops.geometry import require_integer, shape_of
+from keras_radn.layers.context_aggregation import window_averages
+from keras_radn.layers.steering import mark_steering
+from keras_radn.ops import backend
+from keras_radn.ops.geometry import require_integer
 
 # Similarities of a chunk of positions stay below this number of elements (16 MB
 # in float32), so that they are found in the cache.
@@ -26,13 +29,16 @@ class SelfAttention(keras.layers.Layer):
     Args:
         reduction: divisor of the channels of `B` and `C`, at least 1; 8 in
             the paper.
+        pool_size: side of the windows over which the keys `B` and the values
+            `D` are averaged, so that there are fewer positions `i`; 1, as in
+            the paper, for none. With 2 the cost is a quarter.
         **kwargs: arguments of `keras.layers.Layer`.
 
     Input and output shape: `(batch, height, width, channels)`.
 
     Raises:
-        ValueError: if `reduction` is no positive integer, or there are fewer
-            channels.
+        ValueError: if `reduction` or `pool_size` is not a positive integer,
+            or the input has fewer channels than `reduction`.
 
     Example:
 
@@ -41,13 +47,16 @@ class SelfAttention(keras.layers.Layer):
     y = keras_radn.layers.SelfAttention()(features)  # (1, 30, 40, 16)
     ```
 
-    Reference: section "Self-attention module (SA)" of the paper.
+    Reference: section "Self-attention module (SA)" of the paper; for
+    `pool_size`, Wang et al., Non-local Neural Networks, CVPR 2018, section 3.3.
     """
 
-    def __init__(self, reduction: int = 8, **kwargs):
+    def __init__(self, reduction: int = 8, pool_size: int = 1, **kwargs):
         super().__init__(**kwargs)
         require_integer("reduction", reduction, 1)
+        require_integer("pool_size", pool_size, 1)
         self.reduction = reduction
+        self.pool_size = pool_size
 
     def build(self, input_shape):
         channels = input_shape[-1]
@@ -61,6 +70,8 @@ class SelfAttention(keras.layers.Layer):
         self.value_conv = self._conv(channels, "d", "zeros")
         for conv in (self.key_conv, self.query_conv, self.value_conv):
             conv.build(input_shape)
+        for conv in (self.key_conv, self.query_conv):
+            mark_steering(conv)
 
     def _conv(self, filters, name, initializer=None):
         # With Glorot's variance the similarities of features of variance 1
@@ -89,11 +100,13 @@ class SelfAttention(keras.layers.Layer):
         """
         if not self.built:
             self.build(inputs.shape)
-        b, c, d = (
-            conv(inputs)
-            for conv in (self.key_conv, self.query_conv, self.value_conv)
+        pooled = window_averages(inputs, self.pool_size)
+        return attend(
+            self.query_conv(inputs),
+            self.key_conv(pooled),
+            self.value_conv(pooled),
+            in_chunks=not training,
         )
-        return attend(c, b, d, in_chunks=not training)
 
     def attention(self, inputs, position):
         """How a position attends to all of them, `s[j, i]` of equation 5.
@@ -103,14 +116,15 @@ class SelfAttention(keras.layers.Layer):
             position: row and column of `j`.
 
         Returns:
-            A tensor `(batch, height, width)`, float32 at least, whose sum is 1
-            for each image.
+            A tensor `(batch, ceil(height / pool_size), ceil(width /
+            pool_size))`, float32 at least, whose sum is 1 for each image.
         """
         if not self.built:
             self.build(inputs.shape)
         row, column = position
         dtype = keras.backend.result_type(self.compute_dtype, "float32")
-        keys = ops.cast(self.key_conv(inputs), dtype)
+        pooled = window_averages(inputs, self.pool_size)
+        keys = ops.cast(self.key_conv(pooled), dtype)
         query = self.query_conv(inputs[:, row : row + 1, column : column + 1])
         similarity = ops.sum(keys * ops.cast(query, dtype), axis=-1)
         return ops.softmax(similarity, axis=(1, 2))
@@ -122,71 +136,82 @@ class SelfAttention(keras.layers.Layer):
         return input_shape
 
     def get_config(self):
-        return {**super().get_config(), "reduction": self.reduction}
+        return {
+            **super().get_config(),
+            "reduction": self.reduction,
+            "pool_size": self.pool_size,
+        }
 
 
 def attend(
-    queries: tf.Tensor,
-    keys: tf.Tensor,
-    values: tf.Tensor,
+    queries: Any,
+    keys: Any,
+    values: Any,
     in_chunks: bool = True,
-) -> tf.Tensor:
+) -> Any:
     """For each position the mean of the values, weighted by similarity.
 
     `sum over i of softmax over i (keys[i] . queries[j]) * values[i]`.
 
     Args:
         queries: `(batch, height, width, depth)`.
-        keys: `(batch, height, width, depth)`.
-        values: `(batch, height, width, channels)`.
+        keys: `(batch, rows, columns, depth)`, of any number of positions.
+        values: `(batch, rows, columns, channels)`.
         in_chunks: whether large images are done a chunk of queries at a time.
-            Gradients through chunks take more time and no less memory; XLA,
-            which cannot take them, gets none.
+            Gradients through chunks take more time and no less memory.
 
     Returns:
-        A tensor of the shape and dtype of `values`.
+        A tensor `(batch, height, width, channels)` of the dtype of `values`.
     """
-    batch, height, width, channels = shape_of(values)
+    batch, height, width, _ = ops.shape(queries)
+    _, rows, columns, channels = ops.shape(values)
     positions = height * width
-    queries, keys, values = (
-        tf.reshape(x, [batch, positions, x.shape[-1]])
-        for x in (queries, keys, values)
+    queries = ops.reshape(queries, [batch, positions, queries.shape[-1]])
+    keys, values = (
+        ops.reshape(x, [batch, rows * columns, x.shape[-1]])
+        for x in (keys, values)
     )
-    dtype = tf.float64 if values.dtype == tf.float64 else tf.float32
-    keys = tf.cast(keys, dtype)
+    dtype = keras.backend.result_type(values.dtype, "float32")
+    keys = ops.transpose(ops.cast(keys, dtype), [0, 2, 1])
 
     def attend_all(queries):
-        similarity = tf.matmul(tf.cast(queries, dtype), keys, transpose_b=True)
-        attention = tf.nn.softmax(similarity, axis=-1)
-        return tf.matmul(tf.cast(attention, values.dtype), values)
+        similarity = ops.cast(queries, dtype) @ keys
+        attention = _softmax(similarity)
+        return ops.cast(attention, values.dtype) @ values
 
-    chunk = _at_least_1(_CHUNK_ELEMENTS // _at_least_1(batch * positions))
+    chunk = _CHUNK_ELEMENTS // _at_least_1(batch * rows * columns)
+    chunk = _at_least_1(chunk)
     count = _at_least_1(-(-positions // chunk))
     if (
         not in_chunks
-        or library.in_xla()
-        or not library.loops()
+        or not backend.loops_of_unknown_size()
         or (isinstance(count, int) and count == 1)
     ):
         residual = attend_all(queries)
     else:
         chunk = -(-positions // count)  # as even as can be
-        queries = tf.pad(
+        queries = ops.pad(
             queries, [[0, 0], [0, chunk * count - positions], [0, 0]]
         )
         depth = queries.shape[-1]
-        queries = tf.reshape(queries, [batch, count, chunk, depth])
-        residual = tf.map_fn(
+        queries = ops.reshape(queries, [batch, count, chunk, depth])
+        residual = backend.map_chunks(
             attend_all,
-            tf.transpose(queries, [1, 0, 2, 3]),
-            parallel_iterations=1,
-            fn_output_signature=values.dtype,
+            ops.transpose(queries, [1, 0, 2, 3]),
+            [values.shape[0], None, channels],
+            values.dtype,
         )
-        residual = tf.transpose(residual, [1, 0, 2, 3])
-        residual = tf.reshape(residual, [batch, count * chunk, channels])
+        residual = ops.transpose(residual, [1, 0, 2, 3])
+        residual = ops.reshape(residual, [batch, count * chunk, channels])
         residual = residual[:, :positions]
-    return tf.reshape(residual, [batch, height, width, channels])
+    return ops.reshape(residual, [batch, height, width, channels])
+
+
+def _softmax(similarity):
+    if similarity.shape[-1] == 1:  # of which Keras warns
+        return ops.exp(similarity - similarity)
+    return ops.softmax(similarity, axis=-1)
 
 
 def _at_least_1(number):
-    return max(number, 1) if isinstance(number, int) else tf.maximum(number, 1)
+    return max(number, 1) if isinstance(number, int) else ops.maximum(number, 1)

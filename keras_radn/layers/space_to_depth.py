@@ -1,5 +1,5 @@
 import keras
-import tensorflow as tf
+from keras import ops
 
 from keras_radn.ops.geometry import require_integer
 
@@ -22,7 +22,7 @@ class SpaceToDepth(keras.layers.Layer):
     block_size**2 * channels)`.
 
     Raises:
-        ValueError: if `block_size` is no integer of at least 2 or does not
+        ValueError: if `block_size` is not an integer of at least 2 or does not
             divide a known height or width.
 
     Example:
@@ -42,7 +42,7 @@ class SpaceToDepth(keras.layers.Layer):
 
     def call(self, inputs):
         self.compute_output_shape(inputs.shape)  # checks what is known
-        return tf.nn.space_to_depth(inputs, self.block_size)
+        return ops.space_to_depth(inputs, self.block_size)
 
     def compute_output_shape(self, input_shape):
         batch, *sides, channels = input_shape

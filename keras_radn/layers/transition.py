@@ -1,7 +1,7 @@
 import keras
 from keras import ops
 
-from keras_radn.layers.batch_normalization import BatchNormalization
+from keras_radn.layers.batch_normalization import network_norm
 
 
 @keras.saving.register_keras_serializable("keras_radn")
@@ -43,12 +43,8 @@ class Transition(keras.layers.Layer):
         self.filters = filters
         self.momentum = momentum
         self.synchronized = synchronized
-        self.norm = BatchNormalization(
-            momentum=momentum,
-            epsilon=1.001e-5,
-            synchronized=synchronized,
-            dtype=self.dtype_policy,
-            name="norm",
+        self.norm = network_norm(
+            "norm", self.dtype_policy, momentum, synchronized
         )
         self.conv = keras.layers.Conv2D(
             filters,

@@ -1,7 +1,6 @@
 """Deblurring networks."""
 
-from keras_radn.models.inference_form import inference_model
-from keras_radn.models.radn import RADN
-from keras_radn.models.residual_baseline import ResidualBaseline
+from keras_radn import keras_setup
 
-__all__ = ["RADN", "ResidualBaseline", "inference_model"]
+# So that the names of presets are known without TensorFlow.
+__getattr__, __dir__, __all__ = keras_setup.attach(__name__, __file__)

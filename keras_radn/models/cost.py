@@ -1,9 +1,8 @@
 """Parameters and multiply-accumulate operations of a model."""
 
 import keras
-import tensorflow as tf
 
-from keras_radn.ops import library
+from keras_radn.ops import backend
 
 _MAC_OPS = (
     "Conv2D",
@@ -29,11 +28,19 @@ def count_macs(model: keras.Model, height: int = 256, width: int = 256) -> int:
 
     Returns:
         Number of multiply-accumulates.
+
+    Raises:
+        ImportError: on another backend than TensorFlow.
     """
+    backend.require_tensorflow("The count of operations")
+    import tensorflow as tf
+
+    from keras_radn.ops import tracing
+
     image = tf.TensorSpec([1, height, width, 3], model.inputs[0].dtype)
     forward = tf.function(lambda x: model(x, training=False))
     # The profiler sees no products inside of the native op and of loops.
-    with library.forced("gather"), library.without_loops():
+    with tracing.options(implementation="gather", loops=False):
         graph = forward.get_concrete_function(image).graph
     option = tf.compat.v1.profiler.ProfileOptionBuilder
     options = (

@@ -1,15 +1,17 @@
+import typing
+
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import layers
 
+from keras_radn import hooks
 from keras_radn.layers import CropLike
 from keras_radn.losses import Charbonnier
 from keras_radn.metrics import PSNR
-from keras_radn.ops import library
+from keras_radn.ops import backend
 
 
-class DeblurringModel(keras.Model):
+class DeblurringModel(backend.Model):
     """What all networks of the package share: the recipe and loading.
 
     A network maps blurred images `(batch, height, width, 3)` in [0, 1], of
@@ -20,28 +22,37 @@ class DeblurringModel(keras.Model):
     they compile it with the paper's recipe.
     """
 
+    # What presets leave out.
+    defaults: typing.ClassVar[dict] = {}
     _optimizer_was_built = True  # unless `from_config` was told otherwise
 
     @classmethod
-    def from_preset(cls, preset: str, **kwargs) -> "DeblurringModel":
+    def from_preset(
+        cls, preset: str, load_weights: bool = True, **kwargs
+    ) -> "DeblurringModel":
         """Builds a named variant, a row of the paper's tables.
 
         Args:
             preset: a key of the class's `presets`.
-            **kwargs: arguments of the class that replace the preset's. With
-                `pretrained=True` the preset's `encoder_weights` are left out.
+            load_weights: whether to load the weights of the preset, as
+                keras-hub does: its packaged weights, or its
+                `encoder_weights`. A preset that has neither starts with
+                random weights, as all do with `load_weights=False`.
+            **kwargs: arguments of the class that replace the preset's;
+                `pretrained` and `encoder_weights` name other weights.
 
         Returns:
             A new model.
 
         Raises:
-            ValueError: if the preset is unknown.
+            ValueError: if the preset is unknown, or its weights do not fit the
+                arguments.
             TypeError: if the class has no such argument.
 
         Example:
 
         ```python
-        model = keras_radn.RADN.from_preset("radn4", encoder_weights=None)
+        model = keras_radn.RADN.from_preset("radn4", load_weights=False)
         ```
         """
         if preset not in cls.presets:
@@ -49,36 +60,29 @@ class DeblurringModel(keras.Model):
                 f"`preset` must be one of {tuple(cls.presets)}. "
                 f"Received: {preset!r}"
             )
-        config = dict(cls.presets[preset]["config"])
-        if kwargs.get("pretrained") not in (None, False):
+        entry = cls.presets[preset]
+        config = dict(entry["config"])
+        named = kwargs.get("encoder_weights") is not None
+        if load_weights and "weights" in entry and not named:
+            kwargs.setdefault("pretrained", True)
+        if not load_weights or kwargs.get("pretrained") not in (None, False):
             config.pop("encoder_weights", None)
-        return cls(**{**config, **kwargs})
+        return cls(**{**cls.defaults, **config, **kwargs})
+
+    @property
+    def input_spec(self):
+        # Keras's own lets images of one channel pass, of which broadcasting
+        # makes three.
+        shape = (None, *self.inputs[0].shape[1:])
+        return [keras.InputSpec(shape=shape, name=self.inputs[0].name)]
 
     def _assert_compile_called(self, method_name=None):
         # Not in `__init__`: a compiled network would bring its metrics into
         # every layer that it is made a part of, and into other recipes.
         if not self.compiled:
-            with self.distribute_strategy.scope():
+            with backend.compile_scope(self):
                 self.compile(**paper_recipe())
         super()._assert_compile_called(method_name)
-
-    def export(self, *args, **kwargs):
-        # Whoever loads the file has no op of this package.
-        with library.forced("gather"), library.without_loops():
-            return super().export(*args, **kwargs)
-
-    def train_step(self, data):
-        return _reducible(super().train_step(data))
-
-    def test_step(self, data):
-        return _reducible(super().test_step(data))
-
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        # Keras 3.15 would reduce a batch over the replicas to learn its shape,
-        # which fails if they are on several machines.
-        if data_batch is None:
-            data_batch = self.inputs[0], self.outputs[0]
-        super()._maybe_symbolic_build(data_batch=data_batch)
 
     def get_config(self):
         return {
@@ -125,7 +129,7 @@ def variables_by_path(model: keras.Model) -> dict[str, keras.Variable]:
 
     Args:
         model: a functional model, wherever it was built: the scope of the
-            layer or model in whose `build` that was is no part of the paths.
+            layer or model in whose `build` that was is left out of the paths.
     """
     scope = _scope(model)
     return {v.path.removeprefix(scope): v for v in model.variables}
@@ -135,7 +139,7 @@ def _layers_by_path(model):
     scope = _scope(model)
     return {
         layer.path.removeprefix(scope): layer
-        for layer in model._flatten_layers(include_self=False)
+        for layer in hooks.flatten_layers(model, include_self=False)
         if layer.path
     }
 
@@ -229,20 +233,3 @@ def apply_reconstruction(
     )(x)
     x = CropLike(dtype=images.dtype, name="crop")([x, images])
     return layers.Add(dtype=images.dtype, name="deblurred")([images, x])
-
-
-def _reducible(logs):
-    """Metrics as Keras can reduce them over the machines of a cluster.
-
-    There, and only there, Keras 3.15 takes their mean over an axis that
-    scalars do not have.
-    """
-    if not spans_machines(tf.distribute.get_strategy()):
-        return logs
-    return {name: tf.reshape(value, [1]) for name, value in logs.items()}
-
-
-def spans_machines(strategy: tf.distribute.Strategy) -> bool:
-    """Whether a distribution strategy has replicas on several machines."""
-    resolver = strategy.cluster_resolver
-    return resolver is not None and bool(resolver.cluster_spec().jobs)

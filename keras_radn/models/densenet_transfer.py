@@ -68,7 +68,7 @@ def _densenet121(weights):
         except Exception as error:  # h5py and Keras raise many kinds
             problems.append(str(error).strip().split("\n")[0])
     raise ValueError(
-        f"{weights!s} is no weights file of keras.applications.DenseNet121: "
+        f"{weights!s} is not a weights file of keras.applications.DenseNet121: "
         f"{problems[0]}"
     )
 

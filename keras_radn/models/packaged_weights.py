@@ -1,11 +1,11 @@
 """Weights that come with the package, or from a file or address.
 
 A file is a NumPy archive (`.npz`) of arrays named by the paths of the
-model's variables. Kernels are float16; vectors (biases, batch norm) float32.
+model's variables. Kernels are float16, or float32 where no bit is to be lost;
+vectors (biases, batch norm) float32.
 """
 
 import hashlib
-import inspect
 import io
 import os
 from pathlib import Path
@@ -74,7 +74,8 @@ def _load_packaged(model):
             return
     raise ValueError(
         "pretrained=True needs packaged weights, which exist for "
-        f"{', '.join(packaged_presets(type(model)))} only. "
+        f"{', '.join(packaged_presets(type(model)))} only; leave it out, or "
+        "pass load_weights=False to from_preset. "
         f"Received: {model.architecture()}"
     )
 
@@ -85,12 +86,12 @@ def read_preset(
     """Architecture and packaged weights of a preset, without a model.
 
     Args:
-        model_class: a class with `presets`.
+        model_class: a class with `presets` and their `defaults`.
         name: of the preset.
 
     Returns:
-        The arguments of the class (of which some, as `encoder_weights`, are
-        not of its architecture), and arrays by the paths of the variables.
+        The architecture (and what else the preset says), and arrays by the
+        paths of the variables.
 
     Raises:
         ValueError: if there is no such preset, it has no packaged weights, or
@@ -106,7 +107,7 @@ def read_preset(
         )
     weights = preset["weights"]
     return (
-        _arguments(model_class, preset["config"]),
+        {**model_class.defaults, **preset["config"]},
         _read(_FOLDER / weights["file"], weights["sha256"]),
     )
 
@@ -117,16 +118,10 @@ def packaged_presets(model_class: type[keras.Model]) -> list[str]:
 
 
 def _fits(model, config):
-    arguments = _arguments(type(model), config)
+    arguments = {**type(model).defaults, **config}
     return all(
         arguments[name] == value for name, value in model.architecture().items()
     )
-
-
-def _arguments(model_class, config):
-    """A configuration with the defaults of what is not in it."""
-    parameters = inspect.signature(model_class).parameters
-    return {name: p.default for name, p in parameters.items()} | config
 
 
 def read_weights(
@@ -170,16 +165,19 @@ def _read(path, sha256):
             return dict(archive)
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds
         raise ValueError(
-            f"{path} is no weights file (.npz) that can be read: {error}"
+            f"{path} is not a weights file (.npz) that can be read: {error}"
         ) from error
 
 
-def write_weights(model: keras.Model, path: str | os.PathLike) -> str:
+def write_weights(
+    model: keras.Model, path: str | os.PathLike, half: bool = True
+) -> str:
     """Writes a weights file (beside, then renamed).
 
     Args:
         model: the model.
         path: where to write, ending in `.npz`.
+        half: whether kernels are float16, else float32.
 
     Returns:
         The SHA-256 of the file, hexadecimal.
@@ -187,8 +185,9 @@ def write_weights(model: keras.Model, path: str | os.PathLike) -> str:
     arrays = {}
     for name, variable in variables_by_path(model).items():
         array = keras.ops.convert_to_numpy(variable)
-        half = array.ndim > 1
-        arrays[name] = array.astype("float16" if half else "float32")
+        is_kernel = array.ndim > 1
+        dtype = "float16" if half and is_kernel else "float32"
+        arrays[name] = array.astype(dtype)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     with written_beside(path) as partial:

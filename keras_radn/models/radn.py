@@ -1,7 +1,7 @@
 import os
 
 import keras
-import tensorflow as tf
+import numpy as np
 from keras import layers
 
 from keras_radn.layers import (
@@ -13,7 +13,7 @@ from keras_radn.layers import (
     SpaceToDepth,
     Transition,
 )
-from keras_radn.layers.batch_normalization import BatchNormalization
+from keras_radn.layers.batch_normalization import network_norm
 from keras_radn.models.deblurring_model import (
     DeblurringModel,
     apply_reconstruction,
@@ -23,14 +23,12 @@ from keras_radn.models.deblurring_model import (
 )
 from keras_radn.models.densenet_transfer import load_densenet121
 from keras_radn.models.packaged_weights import load_pretrained
-from keras_radn.models.presets import RADN_PRESETS
+from keras_radn.models.presets import DEFAULT_PRESET, FINAL, RADN_PRESETS
+from keras_radn.ops import backend
 
 # ImageNet statistics of RGB in [0, 1], as DenseNet-121 was trained.
 MEAN = (0.485, 0.456, 0.406)
 VARIANCE = (0.229**2, 0.224**2, 0.225**2)
-
-# Of all batch norms: that of DenseNet in keras.applications.
-EPSILON = 1.001e-5
 
 DECODER_BLOCKS = ("deformable", "dense", "bottleneck")
 
@@ -41,24 +39,22 @@ class RADN(DeblurringModel):
 
     A DenseNet encoder, self-attention at its end, and a decoder of three
     dense deformable modules with deconvolutions and skip connections; the
-    output is the input plus the network's residual. The default arguments
-    are the paper's RADN(Final).
+    output is the input plus the network's residual.
+
+    What is not given of the architecture (the arguments from `decoder_block`
+    to `deform_growth_rate`) is that of the paper's RADN(Final), or, with
+    `pretrained=True`, that of the default preset.
 
     Args:
         decoder_block: `"deformable"` (dense deformable modules), `"dense"`
             (the same modules with ordinary 3x3 convolutions) or
             `"bottleneck"` (one DenseNet unit of the same output width).
         attention: whether the self-attention module is there.
-        stem_pool: whether DenseNet's 3x3 max pooling follows the stem. Without
-            it all later features have twice the side (the literal reading of
-            the paper) and the network costs about four times as much.
-        encoder_weights: start of the encoder: `None` (random), `"imagenet"`
-            (downloaded by `keras.applications`) or the path of a weights file
-            of `keras.applications.DenseNet121`.
-        pretrained: `True` loads the deblurring weights that come with the
-            package, a path or an address those of a file (`weights.npz` of a
-            training); see `keras_radn.models.packaged_weights`. Excludes
-            `encoder_weights`.
+        attention_pool: by how much the attention pools its keys and values;
+            1 is equation 6 of the paper as it stands.
+        stem_pool: whether DenseNet's 3x3 max pooling follows the stem. The
+            paper does not name it. With it all later features have half the
+            side, and the network costs about a quarter.
         encoder_units: units of the three dense blocks.
         growth_rate: growth rate of the dense blocks.
         stem_filters: filters of the stem convolution.
@@ -66,6 +62,13 @@ class RADN(DeblurringModel):
         decoder_filters: filters of the four decoder stages.
         deform_units: units of each dense deformable module.
         deform_growth_rate: growth rate of the dense deformable modules.
+        encoder_weights: start of the encoder: `None` (random), `"imagenet"`
+            (downloaded by `keras.applications`) or the path of a weights file
+            of `keras.applications.DenseNet121`.
+        pretrained: `True` loads the deblurring weights that come with the
+            package, a path or an address those of a file (`weights.npz` of a
+            training); see `keras_radn.models.packaged_weights`. Excludes
+            `encoder_weights`.
         image_shape: `(height, width, 3)`; `None` where any size is accepted.
         dtype: dtype or dtype policy of the computation; images stay float32
             in half precision.
@@ -74,8 +77,8 @@ class RADN(DeblurringModel):
 
     Raises:
         ValueError: for an unknown `decoder_block`, an argument of another
-            length, an `image_shape` that is none, weights that do not fit, or
-            `pretrained=True` for a variant without packaged weights.
+            length, an `image_shape` of another form, weights that do not fit,
+            or `pretrained=True` for a variant without packaged weights.
         FileNotFoundError: if `encoder_weights` names no file.
 
     Example:
@@ -90,108 +93,81 @@ class RADN(DeblurringModel):
     """
 
     presets = RADN_PRESETS
+    defaults = FINAL
 
     def __init__(
         self,
-        decoder_block: str = "deformable",
-        attention: bool = True,
-        stem_pool: bool = True,
+        decoder_block: str | None = None,
+        attention: bool | None = None,
+        attention_pool: int | None = None,
+        stem_pool: bool | None = None,
+        encoder_units: tuple[int, int, int] | None = None,
+        growth_rate: int | None = None,
+        stem_filters: int | None = None,
+        transition_filters: tuple[int, int, int] | None = None,
+        decoder_filters: tuple[int, int, int, int] | None = None,
+        deform_units: int | None = None,
+        deform_growth_rate: int | None = None,
         encoder_weights: str | None = None,
         pretrained: bool | str | os.PathLike = False,
-        encoder_units: tuple[int, int, int] = (12, 16, 24),
-        growth_rate: int = 32,
-        stem_filters: int = 64,
-        transition_filters: tuple[int, int, int] = (128, 256, 512),
-        decoder_filters: tuple[int, int, int, int] = (128, 64, 64, 16),
-        deform_units: int = 6,
-        deform_growth_rate: int = 32,
         image_shape: tuple[int | None, int | None, int] = (None, None, 3),
         dtype=None,
         name: str | None = None,
         trainable: bool = True,
     ):
-        if decoder_block not in DECODER_BLOCKS:
-            raise ValueError(
-                f"`decoder_block` must be one of {DECODER_BLOCKS}. "
-                f"Received: {decoder_block!r}"
-            )
-        check_length("encoder_units", encoder_units, 3)
-        check_length("transition_filters", transition_filters, 3)
-        check_length("decoder_filters", decoder_filters, 4)
+        given = {
+            "decoder_block": decoder_block,
+            "attention": attention,
+            "attention_pool": attention_pool,
+            "stem_pool": stem_pool,
+            "encoder_units": encoder_units,
+            "growth_rate": growth_rate,
+            "stem_filters": stem_filters,
+            "transition_filters": transition_filters,
+            "decoder_filters": decoder_filters,
+            "deform_units": deform_units,
+            "deform_growth_rate": deform_growth_rate,
+        }
+        architecture = complete(given, packaged=pretrained is True)
         check_image_shape(image_shape)
-        # An empty path is a mistake, not a network without weights.
-        load = pretrained not in (None, False)
-        if load and encoder_weights is not None:
-            raise ValueError(
-                "`pretrained` already sets the encoder. Received: "
-                f"encoder_weights={encoder_weights!r}; leave it out."
-            )
+        load = loads_pretrained(pretrained, encoder_weights)
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
 
         # === Functional Model ===
         images = keras.Input(
             image_shape, name="images", dtype=image_dtype(policy)
         )
-        x = PadToMultiple(
-            16 if stem_pool else 8, dtype=image_dtype(policy), name="pad"
-        )(images)
-        x = layers.Normalization(
-            mean=MEAN,
-            variance=VARIANCE,
-            dtype=image_dtype(policy),
-            name="normalize",
-        )(x)
+        x = apply_normalization(
+            images, 16 if architecture["stem_pool"] else 8, image_dtype(policy)
+        )
         # A strategy's replicas share the statistics of their joint batch.
-        strategy = tf.distribute.get_strategy()
-        synchronized = strategy.num_replicas_in_sync > 1
+        synchronized = backend.replicas() > 1
         x, skips = apply_encoder(
             x,
-            units=encoder_units,
-            growth_rate=growth_rate,
-            stem_filters=stem_filters,
-            transition_filters=transition_filters,
-            stem_pool=stem_pool,
+            units=architecture["encoder_units"],
+            growth_rate=architecture["growth_rate"],
+            stem_filters=architecture["stem_filters"],
+            transition_filters=architecture["transition_filters"],
+            stem_pool=architecture["stem_pool"],
             synchronized=synchronized,
             dtype=policy,
         )
-        if attention:
-            x = SelfAttention(dtype=policy, name="attention")(x)
-        for i, skip in enumerate(("transition2", "transition1", "stem"), 1):
-            x = apply_decoder_block(
-                x,
-                decoder_block,
-                decoder_filters[i - 1],
-                units=deform_units,
-                growth_rate=deform_growth_rate,
-                synchronized=synchronized,
+        if architecture["attention"]:
+            x = SelfAttention(
+                pool_size=architecture["attention_pool"],
                 dtype=policy,
-                name=f"decoder_block{i}",
-            )
-            if skip != "stem" or stem_pool:
-                x = apply_deconvolution(
-                    x, decoder_filters[i - 1], policy, f"decoder_up{i}"
-                )
-            x = layers.Concatenate(dtype=policy, name=f"decoder_concat{i}")(
-                [x, skips[skip]]
-            )
-        x = apply_deconvolution(x, decoder_filters[3], policy, "decoder_up4")
+                name="attention",
+            )(x)
+        x = apply_decoder(x, skips, architecture, synchronized, policy)
         x = ContextAggregation(dtype=policy, name="context")(x)
         outputs = apply_reconstruction(x, images)
         super().__init__(images, outputs, name=name, trainable=trainable)
 
         # === Config ===
         self.dtype_policy = policy
-        self.decoder_block = decoder_block
-        self.attention = attention
-        self.stem_pool = stem_pool
-        self.encoder_units = tuple(encoder_units)
-        self.growth_rate = growth_rate
-        self.stem_filters = stem_filters
-        self.transition_filters = tuple(transition_filters)
-        self.decoder_filters = tuple(decoder_filters)
-        self.deform_units = deform_units
-        self.deform_growth_rate = deform_growth_rate
         self.image_shape = tuple(image_shape)
+        for part, value in architecture.items():
+            setattr(self, part, value)
 
         if encoder_weights is not None:
             load_densenet121(self, encoder_weights)
@@ -200,18 +176,68 @@ class RADN(DeblurringModel):
 
     def architecture(self) -> dict:
         """The arguments that fix the shapes of all weights."""
-        return {
-            "decoder_block": self.decoder_block,
-            "attention": self.attention,
-            "stem_pool": self.stem_pool,
-            "encoder_units": self.encoder_units,
-            "growth_rate": self.growth_rate,
-            "stem_filters": self.stem_filters,
-            "transition_filters": self.transition_filters,
-            "decoder_filters": self.decoder_filters,
-            "deform_units": self.deform_units,
-            "deform_growth_rate": self.deform_growth_rate,
-        }
+        return {name: getattr(self, name) for name in FINAL}
+
+
+def complete(given: dict, packaged: bool = False) -> dict:
+    """An architecture with what is not given of it.
+
+    Args:
+        given: arguments of `RADN`; those that are `None` are not given.
+        packaged: whether the rest is that of the default preset, not that of
+            the paper's Final.
+
+    Raises:
+        ValueError: for an unknown `decoder_block`, or an argument of another
+            length.
+    """
+    preset = RADN_PRESETS[DEFAULT_PRESET]["config"] if packaged else {}
+    given = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in given.items()
+        if value is not None
+    }
+    architecture = {**FINAL, **preset, **given}
+    if architecture["decoder_block"] not in DECODER_BLOCKS:
+        raise ValueError(
+            f"`decoder_block` must be one of {DECODER_BLOCKS}. "
+            f"Received: {architecture['decoder_block']!r}"
+        )
+    check_length("encoder_units", architecture["encoder_units"], 3)
+    check_length("transition_filters", architecture["transition_filters"], 3)
+    check_length("decoder_filters", architecture["decoder_filters"], 4)
+    return architecture
+
+
+def loads_pretrained(
+    pretrained: bool | str | os.PathLike | None, encoder_weights: str | None
+) -> bool:
+    """Whether `pretrained` names weights.
+
+    Raises:
+        ValueError: if it does beside `encoder_weights`.
+    """
+    # An empty path is a mistake, not a network without weights.
+    load = pretrained not in (None, False)
+    if load and encoder_weights is not None:
+        raise ValueError(
+            "`pretrained` already sets the encoder. Received: "
+            f"encoder_weights={encoder_weights!r}; leave it out."
+        )
+    return load
+
+
+def apply_normalization(images, multiple, dtype):
+    """Images padded to a multiple, in units of ImageNet's deviations."""
+    x = PadToMultiple(multiple, dtype=dtype, name="pad")(images)
+    # Not Normalization: Keras's ONNX export makes inputs of its constants.
+    deviation = np.sqrt(VARIANCE)
+    return layers.Rescaling(
+        (1 / deviation).tolist(),
+        (-np.array(MEAN) / deviation).tolist(),
+        dtype=dtype,
+        name="normalize",
+    )(x)
 
 
 def apply_encoder(
@@ -243,14 +269,7 @@ def apply_encoder(
         dtype=dtype,
         name="stem_conv",
     )(x)
-    x = BatchNormalization(
-        momentum=0.9,
-        epsilon=EPSILON,
-        synchronized=synchronized,
-        dtype=dtype,
-        name="stem_norm",
-    )(x)
-    x = skips["stem"] = layers.ReLU(dtype=dtype, name="stem_relu")(x)
+    x = skips["stem"] = apply_norm_relu(x, synchronized, dtype, "stem")
     if stem_pool:
         x = layers.ZeroPadding2D(1, dtype=dtype, name="stem_pool_pad")(x)
         x = layers.MaxPooling2D(3, 2, dtype=dtype, name="stem_pool")(x)
@@ -278,6 +297,32 @@ def apply_encoder(
     return x, skips
 
 
+def apply_decoder(x, skips, architecture, synchronized, dtype):
+    """Three decoder blocks with the skips, and the last deconvolution."""
+    filters = architecture["decoder_filters"]
+    for i, skip in enumerate(("transition2", "transition1", "stem"), 1):
+        x = apply_decoder_block(
+            x,
+            architecture["decoder_block"],
+            filters[i - 1],
+            units=architecture["deform_units"],
+            growth_rate=architecture["deform_growth_rate"],
+            synchronized=synchronized,
+            dtype=dtype,
+            name=f"decoder_block{i}",
+        )
+        if skip != "stem" or architecture["stem_pool"]:
+            x = apply_deconvolution(
+                x, filters[i - 1], synchronized, dtype, f"decoder_up{i}"
+            )
+        x = layers.Concatenate(dtype=dtype, name=f"decoder_concat{i}")(
+            [x, skips[skip]]
+        )
+    return apply_deconvolution(
+        x, filters[3], synchronized, dtype, "decoder_up4"
+    )
+
+
 def apply_decoder_block(
     x, kind, filters, units, growth_rate, synchronized, dtype, name
 ):
@@ -288,6 +333,7 @@ def apply_decoder_block(
             units,
             growth_rate,
             deformable=kind == "deformable",
+            synchronized=synchronized,
             dtype=dtype,
             name=name,
         )(x)
@@ -300,18 +346,33 @@ def apply_decoder_block(
         dtype=dtype,
         name=name,
     )(x)
-    return layers.Conv2D(filters, 1, dtype=dtype, name=f"{name}_reduction")(x)
+    x = layers.Conv2D(
+        filters,
+        1,
+        use_bias=False,
+        kernel_initializer="he_normal",
+        dtype=dtype,
+        name=f"{name}_reduction",
+    )(x)
+    return apply_norm_relu(x, synchronized, dtype, f"{name}_reduction")
 
 
-def apply_deconvolution(x, filters, dtype, name):
+def apply_deconvolution(x, filters, synchronized, dtype, name):
     """Doubles height and width; the kernel is a multiple of the stride."""
-    return layers.Conv2DTranspose(
+    x = layers.Conv2DTranspose(
         filters,
         4,
         strides=2,
         padding="same",
-        activation="relu",
+        use_bias=False,
         kernel_initializer="he_normal",
         dtype=dtype,
         name=name,
     )(x)
+    return apply_norm_relu(x, synchronized, dtype, name)
+
+
+def apply_norm_relu(x, synchronized, dtype, name):
+    """Batch norm and ReLU of the layer `name`."""
+    x = network_norm(f"{name}_norm", dtype, synchronized=synchronized)(x)
+    return layers.ReLU(dtype=dtype, name=f"{name}_relu")(x)

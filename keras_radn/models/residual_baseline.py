@@ -46,7 +46,7 @@ class ResidualBaseline(DeblurringModel):
 
     Raises:
         ValueError: if `deformable_layers` is not 0, 3 or 6, `filters` has
-            another length or `image_shape` is none.
+            another length or `image_shape` another form.
 
     Example:
 
@@ -86,21 +86,7 @@ class ResidualBaseline(DeblurringModel):
             image_shape, name="images", dtype=image_dtype(policy)
         )
         x = PadToMultiple(4, dtype=image_dtype(policy), name="pad")(images)
-        skips = []
-        for i, width in enumerate(filters, start=1):
-            x = layers.Conv2D(
-                width,
-                3,
-                strides=1 if i == 1 else 2,
-                padding="same",
-                activation="relu",
-                kernel_initializer="he_normal",
-                dtype=policy,
-                name=f"encoder{i}_conv",
-            )(x)
-            for j in range(1, blocks + 1):
-                x = apply_residual_block(x, policy, f"encoder{i}_block{j}")
-            skips.append(x)
+        x, skips = apply_encoder(x, filters, blocks, policy)
         if attention:
             x = SelfAttention(dtype=policy, name="attention")(x)
         for j in range(1, _TRUNK_LAYERS // 2 + 1):
@@ -148,6 +134,30 @@ class ResidualBaseline(DeblurringModel):
             "filters": self.filters,
             "blocks": self.blocks,
         }
+
+
+def apply_encoder(x, filters, blocks, dtype):
+    """Three stages of residual blocks, each at half the sides of the last.
+
+    Returns:
+        The output, and that of every stage.
+    """
+    skips = []
+    for i, width in enumerate(filters, start=1):
+        x = layers.Conv2D(
+            width,
+            3,
+            strides=1 if i == 1 else 2,
+            padding="same",
+            activation="relu",
+            kernel_initializer="he_normal",
+            dtype=dtype,
+            name=f"encoder{i}_conv",
+        )(x)
+        for j in range(1, blocks + 1):
+            x = apply_residual_block(x, dtype, f"encoder{i}_block{j}")
+        skips.append(x)
+    return x, skips
 
 
 def apply_residual_block(x, dtype, name, deformable=(False, False)):

@@ -1,50 +1,30 @@
 """The public deformable convolution: checks its arguments, then computes."""
 
-import contextlib
-import contextvars
 import math
-from collections.abc import Callable, Iterator
+from typing import Any
 
-import tensorflow as tf
+import keras
+from keras import ops
 
-from keras_radn.ops import gather, library, native
+from keras_radn.ops import backend, gather, tracing
 from keras_radn.ops.geometry import (
     ConvGeometry,
     require_integer,
     standardize_pair,
 )
 
-_function = contextvars.ContextVar("keras_radn_function", default=None)
-
-
-@contextlib.contextmanager
-def computed_by(function: Callable[..., tf.Tensor]) -> Iterator[None]:
-    """Within it a function computes all deformable convolutions.
-
-    For exporters to formats that have the operation themselves.
-
-    Args:
-        function: has the arguments of `gather.deformable_conv2d`, which were
-            checked, and its result.
-    """
-    token = _function.set(function)
-    try:
-        yield
-    finally:
-        _function.reset(token)
-
 
 def deformable_conv2d(
-    inputs: tf.Tensor,
-    kernel: tf.Tensor,
-    offset: tf.Tensor,
-    mask: tf.Tensor | None = None,
+    inputs: Any,
+    kernel: Any,
+    offset: Any,
+    mask: Any = None,
     strides: int | tuple[int, int] = 1,
     padding: str = "same",
     dilation_rate: int | tuple[int, int] = 1,
     offset_groups: int = 1,
     implementation: str = "auto",
-) -> tf.Tensor:
+) -> Any:
     """2D convolution whose sampling points are moved by an offset map.
 
     The output at position `l` is
@@ -59,8 +39,9 @@ def deformable_conv2d(
     infinite is zero.
 
     Differentiable with respect to `inputs`, `kernel`, `offset` and `mask`.
-    Runs eagerly, in a `tf.function` (unknown sizes included) and under XLA.
-    On the CPU the result does not depend on the number of threads.
+    Runs eagerly, in a `tf.function` (unknown sizes included), in `jax.jit` and
+    under XLA. The result of the compiled library does not depend on the number
+    of threads on the CPU.
 
     Args:
         inputs: `(batch, height, width, channels)`, float16, bfloat16, float32
@@ -80,11 +61,11 @@ def deformable_conv2d(
         dilation_rate: positive integer or pair `(vertical, horizontal)`.
         offset_groups: number of groups of input channels that share offsets;
             divides `channels`.
-        implementation: `"native"` (the compiled library), `"gather"`
-            (TensorFlow's own ops: slower, for XLA, export and second
-            derivatives) or `"auto"`: native if the library loads and XLA does
-            not compile the graph. The environment variable
-            `KERAS_RADN_IMPLEMENTATION` comes before it.
+        implementation: `"native"` (the compiled library, for TensorFlow),
+            `"gather"` (`keras.ops`: slower, for other backends, XLA, export
+            and second derivatives) or `"auto"`: native on TensorFlow if the
+            library loads and XLA does not compile the graph, else gather. The
+            environment variable `KERAS_RADN_IMPLEMENTATION` comes before it.
 
     Returns:
         `(batch, out_height, out_width, filters)`, in the dtype of `inputs`.
@@ -92,7 +73,7 @@ def deformable_conv2d(
     Raises:
         ValueError: if an argument is out of range or the shapes do not fit
             together, or if `"native"` is asked for under XLA.
-        ImportError: if `"native"` is asked for and the library does not load.
+        ImportError: if `"native"` is asked for and there is none.
 
     Example:
 
@@ -103,14 +84,15 @@ def deformable_conv2d(
     y = keras_radn.ops.deformable_conv2d(features, kernel, offset)
     ```
     """
-    inputs = tf.convert_to_tensor(inputs)
-    if not inputs.dtype.is_floating:
+    inputs = ops.convert_to_tensor(inputs)
+    dtype = keras.backend.standardize_dtype(inputs.dtype)
+    if not keras.backend.is_float_dtype(dtype):
         raise ValueError(
             "deformable_conv2d needs floating-point inputs. "
-            f"Received: inputs.dtype={inputs.dtype.name}"
+            f"Received: inputs.dtype={dtype}"
         )
-    kernel = tf.cast(kernel, inputs.dtype)
-    offset = tf.convert_to_tensor(offset)
+    kernel = ops.cast(kernel, dtype)
+    offset = ops.convert_to_tensor(offset)
     strides = standardize_pair("strides", strides)
     dilation_rate = standardize_pair("dilation_rate", dilation_rate)
     if padding not in ("same", "valid"):
@@ -120,80 +102,88 @@ def deformable_conv2d(
     _check_rank("inputs", inputs)
     _check_rank("kernel", kernel)
     _check_rank("offset", offset)
-    if inputs.shape[-1] is None or None in kernel.shape.as_list():
-        raise ValueError(
-            "The channels of `inputs` and the shape of `kernel` must be "
-            f"known. Received: inputs.shape={inputs.shape}, "
-            f"kernel.shape={kernel.shape}"
-        )
+    groups = _groups(inputs, kernel)
     channels, filters = inputs.shape[-1], kernel.shape[-1]
-    if 0 in (channels, *kernel.shape):
-        raise ValueError(
-            "`inputs` must have channels, and no dimension of `kernel` may be "
-            f"0. Received: inputs.shape={inputs.shape}, "
-            f"kernel.shape={kernel.shape}"
-        )
     kernel_size = tuple(kernel.shape[:2])
-    if channels % kernel.shape[2]:
-        raise ValueError(
-            "The third dimension of `kernel` must divide the channels of "
-            f"`inputs`. Received: inputs.shape={inputs.shape}, "
-            f"kernel.shape={kernel.shape}"
-        )
-    groups = channels // kernel.shape[2]
-    if filters % groups:
-        raise ValueError(
-            f"The kernel's {filters} filters cannot be split into {groups} "
-            f"groups. Received: inputs.shape={inputs.shape}, "
-            f"kernel.shape={kernel.shape}"
-        )
     require_integer("offset_groups", offset_groups, 1)
     if channels % offset_groups:
         raise ValueError(
             "`offset_groups` must divide the channels of "
             f"`inputs`. Received: offset_groups={offset_groups}, "
-            f"inputs.shape={inputs.shape}"
+            f"inputs.shape={tuple(inputs.shape)}"
         )
     geometry = ConvGeometry(kernel_size, strides, padding, dilation_rate)
     samples = offset_groups * math.prod(kernel_size)
     _check_map("offset", offset, inputs, geometry, 2 * samples)
     if mask is not None:
-        mask = tf.convert_to_tensor(mask)
+        mask = ops.convert_to_tensor(mask)
         _check_rank("mask", mask)
         _check_map("mask", mask, inputs, geometry, samples)
-    compute = _function.get()
-    if compute is None:
-        chosen = library.choose(implementation)
-        module = native if chosen == "native" else gather
-        compute = module.deformable_conv2d
+    compute = (
+        tracing.current().convolution
+        or backend.compiled_convolution(implementation)
+        or gather.deformable_conv2d
+    )
     outputs = compute(
         inputs, kernel, offset, mask, geometry, groups, offset_groups
     )
     out_size = geometry.output_size(inputs.shape[1:3])
-    shape = [inputs.shape[0], *out_size, filters]
-    if not library.loops():
-        # Converters lose what `set_shape` says.
-        return tf.ensure_shape(outputs, shape)
-    outputs.set_shape(shape)  # has a forward-mode derivative in graphs, too
-    return outputs
+    return backend.with_shape(outputs, [inputs.shape[0], *out_size, filters])
+
+
+def _groups(inputs, kernel):
+    """How many groups the shapes of inputs and kernel make, checked."""
+    if inputs.shape[-1] is None or None in tuple(kernel.shape):
+        raise ValueError(
+            "The channels of `inputs` and the shape of `kernel` must be "
+            f"known. Received: {_shapes(inputs, kernel)}"
+        )
+    channels, filters = inputs.shape[-1], kernel.shape[-1]
+    if 0 in (channels, *kernel.shape):
+        raise ValueError(
+            "`inputs` must have channels, and no dimension of `kernel` may be "
+            f"0. Received: {_shapes(inputs, kernel)}"
+        )
+    if channels % kernel.shape[2]:
+        raise ValueError(
+            "The third dimension of `kernel` must divide the channels of "
+            f"`inputs`. Received: {_shapes(inputs, kernel)}"
+        )
+    groups = channels // kernel.shape[2]
+    if filters % groups:
+        raise ValueError(
+            f"The kernel's {filters} filters cannot be split into {groups} "
+            f"groups. Received: {_shapes(inputs, kernel)}"
+        )
+    return groups
+
+
+def _shapes(inputs, kernel):
+    return (
+        f"inputs.shape={tuple(inputs.shape)}, "
+        f"kernel.shape={tuple(kernel.shape)}"
+    )
 
 
 def _check_rank(name, tensor):
-    if tensor.shape.rank != 4:
+    if len(tensor.shape) != 4:
         raise ValueError(
             f"`{name}` must have 4 dimensions. "
-            f"Received: {name}.shape={tensor.shape}"
+            f"Received: {name}.shape={tuple(tensor.shape)}"
         )
 
 
 def _check_map(name, tensor, inputs, geometry, channels):
-    expected = tf.TensorShape(
-        [inputs.shape[0], *geometry.output_size(inputs.shape[1:3]), channels]
-    )
-    if not tensor.shape.is_compatible_with(expected):
+    batch, *size, _ = inputs.shape
+    expected = (batch, *geometry.output_size(size), channels)
+    if any(
+        None not in (n, m) and n != m
+        for n, m in zip(tensor.shape, expected, strict=True)
+    ):
         raise ValueError(
             f"`{name}` must have the shape {expected} for inputs of shape "
-            f"{inputs.shape}, kernel size {geometry.kernel_size}, strides "
-            f"{geometry.strides}, padding {geometry.padding!r}, dilation rate "
-            f"{geometry.dilation_rate}. Received: {name}.shape={tensor.shape}"
+            f"{tuple(inputs.shape)}, kernel size {geometry.kernel_size}, "
+            f"strides {geometry.strides}, padding {geometry.padding!r}, "
+            f"dilation rate {geometry.dilation_rate}. "
+            f"Received: {name}.shape={tuple(tensor.shape)}"
         )

@@ -4,7 +4,7 @@ import numbers
 from dataclasses import dataclass
 from typing import Any
 
-import tensorflow as tf
+from keras import ops
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class ConvGeometry:
             input_size, self._extents(), self.strides, strict=True
         ):
             total = (size - 1) // stride * stride + extent - size
-            smaller = max if isinstance(total, int) else tf.maximum
+            smaller = max if isinstance(total, int) else ops.maximum
             pads.append(smaller(total, 0) // 2)
         return pads
 
@@ -92,12 +92,3 @@ def require_integer(name: str, value: Any, least: int) -> None:
             f"`{name}` must be an integer of at least {least}. "
             f"Received: {value!r}"
         )
-
-
-def shape_of(tensor: tf.Tensor) -> list:
-    """Sizes as integers where they are known, else as scalar tensors."""
-    dynamic = tf.shape(tensor)
-    return [
-        dynamic[i] if size is None else size
-        for i, size in enumerate(tensor.shape)
-    ]

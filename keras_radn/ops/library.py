@@ -1,32 +1,30 @@
-"""Finds and loads the compiled library, once, when it is first needed."""
+"""Finds and loads the compiled library, once, when it is first needed.
 
-import contextlib
-import contextvars
+It is TensorFlow's; other backends do not import this module.
+"""
+
 import ctypes
 import functools
 import hashlib
 import importlib.metadata
-import os
 import threading
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 import tensorflow as tf
-from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
-IMPLEMENTATIONS = ("auto", "native", "gather")
-VARIABLE = "KERAS_RADN_IMPLEMENTATION"
+from keras_radn import hooks
+from keras_radn.ops import tracing
+from keras_radn.ops.implementation import VARIABLE, requested
+
 _PREFIX = "libdeformable_tf"
 _CURE = (
     f"`keras-radn build-ops` builds it anew; {VARIABLE}=gather goes on "
     "without it and without this message."
 )
 _lock = threading.Lock()
-_forced = contextvars.ContextVar("keras_radn_implementation", default=None)
-_loops = contextvars.ContextVar("keras_radn_loops", default=True)
 
 
 @dataclass(frozen=True)
@@ -45,10 +43,27 @@ class Library:
 
     @property
     def instruction_set(self) -> str | None:
-        """Of the CPU kernels in use: `"avx512"`, `"avx2"` or `"portable"`."""
+        """What the CPU kernels use: `"avx512_bf16"`, `"avx512"`, `"avx2"` or
+        `"portable"`."""
         if self.ops is None:
             return None
-        function = ctypes.CDLL(str(self.path)).keras_radn_instruction_set
+        return self._text("keras_radn_instruction_set")
+
+    @property
+    def cuda(self) -> str | None:
+        """What the CUDA kernels were built for, or `None` if there are none.
+
+        The toolkit's version as a number (13000 is 13.0), then ten times each
+        compute capability (900 is 9.0).
+        """
+        if self.ops is None:
+            return None
+        return self._text("keras_radn_gpu_targets")
+
+    def _text(self, name):
+        function = getattr(ctypes.CDLL(str(self.path)), name, None)
+        if function is None:
+            return None
         function.restype = ctypes.c_char_p
         return function().decode()
 
@@ -69,24 +84,20 @@ def choose(implementation: str = "auto") -> str:
     Returns:
         `"native"` or `"gather"`. `"auto"` becomes `"native"` if the library
         loads and the graph that is being built is not for XLA; a library that
-        does not load gives a warning, once.
+        does not load gives a warning, once. What Keras exports is `"gather"`
+        in any case: whoever loads it does not have the library.
 
     Raises:
         ImportError: if `"native"` is asked for and the library does not load.
         ValueError: if the name is not known, or if `"native"` is asked for in
             a graph that XLA compiles.
     """
-    source = "implementation"
-    if _forced.get() is not None:
-        implementation = _forced.get()
-    elif os.environ.get(VARIABLE):
-        source, implementation = VARIABLE, os.environ[VARIABLE]
-    if implementation not in IMPLEMENTATIONS:
-        raise ValueError(
-            f"`{source}` must be one of {IMPLEMENTATIONS}. "
-            f"Received: {implementation!r}"
-        )
-    if implementation == "gather":
+    forced = tracing.current().implementation
+    if forced is not None:
+        implementation, source = forced, "implementation"
+    else:
+        implementation, source = requested(implementation)
+    if implementation == "gather" or hooks.exported_by_keras():
         return "gather"
     if in_xla() and implementation == "auto":
         return "gather"
@@ -108,41 +119,9 @@ def choose(implementation: str = "auto") -> str:
 
 def in_xla() -> bool:
     """Whether the graph that is being built is one that XLA compiles."""
-    return not tf.executing_eagerly() and GraphOrParentsInXlaContext(
+    return not tf.executing_eagerly() and hooks.in_xla(
         tf.compat.v1.get_default_graph()
     )
-
-
-@contextlib.contextmanager
-def forced(implementation: str) -> Iterator[None]:
-    """Within it all calls use an implementation, whatever else is set.
-
-    For graphs that must have no custom op, or ops that others understand.
-    """
-    token = _forced.set(implementation)
-    try:
-        yield
-    finally:
-        _forced.reset(token)
-
-
-@contextlib.contextmanager
-def without_loops() -> Iterator[None]:
-    """Within it graphs do large images at once, not a chunk at a time.
-
-    For converters that cannot take loops of unknown size; the memory of
-    attention and of wide deformable convolutions then grows.
-    """
-    token = _loops.set(False)
-    try:
-        yield
-    finally:
-        _loops.reset(token)
-
-
-def loops() -> bool:
-    """Whether a graph may do a large image in chunks."""
-    return _loops.get()
 
 
 def name(tensorflow_version: str) -> str:
@@ -222,4 +201,4 @@ def checksums(path: Path) -> list[str]:
 
 @functools.cache
 def _warn(message):
-    warnings.warn(message, stacklevel=4)
+    warnings.warn(message, stacklevel=5)

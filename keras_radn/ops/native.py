@@ -1,12 +1,17 @@
-"""Deformable convolution on the compiled library (`custom_ops/`)."""
+"""Deformable convolution on the compiled library (`custom_ops/`).
+
+It is TensorFlow's; other backends do not import this module.
+"""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from keras_radn.ops import library, projection
-from keras_radn.ops.geometry import ConvGeometry, shape_of
+from keras_radn.ops.geometry import ConvGeometry
 
 # Columns of a chunk of rows stay below this number of elements, so that the
 # matrix product finds them in the cache (8 MB in float32).
@@ -62,86 +67,126 @@ def _sum_gradient(op: Any, gradient: tf.Tensor) -> list:
     return [*outputs[:2], *outputs[2]]
 
 
-def _sample_then_project(inputs, kernel, offset, masks, groups, attributes):
-    ops = library.load().ops
-    filters = kernel.shape[-1]
-    batch, out_height, out_width, _ = shape_of(offset)
-    depth = math.prod(kernel.shape[:2]) * inputs.shape[-1]
-    # Rows of the whole batch: a slice of them is no copy.
-    rows = batch * out_height
-    chunk = _CHUNK_ELEMENTS // tf.maximum(1, out_width * depth)
-    chunk = tf.maximum(1, chunk)
+@dataclass(frozen=True)
+class _Columns:
+    """Columns of rows of the whole batch, and their products with the kernel.
 
-    def flat(maps):
-        return [tf.reshape(m, [rows, out_width, m.shape[-1]]) for m in maps]
+    Attributes:
+        groups: of the convolution.
+        attributes: of the ops.
+        rows: of the output, over the whole batch.
+        width: of the output.
+        depth: samples of a position.
+    """
 
-    def columns_of(inputs, first, maps):
-        return ops.keras_radn_deformable_columns(
-            inputs, maps[0], maps[1:], tf.cast(first, tf.int64), **attributes
+    groups: int
+    attributes: dict
+    rows: Any
+    width: Any
+    depth: int
+
+    @property
+    def chunk(self):
+        """Rows whose columns are held at a time."""
+        row = tf.maximum(1, self.width * self.depth)
+        return tf.maximum(1, _CHUNK_ELEMENTS // row)
+
+    def flat(self, maps):
+        # A slice of such rows is not a copy.
+        return [
+            tf.reshape(m, [self.rows, self.width, m.shape[-1]]) for m in maps
+        ]
+
+    def sample(self, inputs, first, maps):
+        return library.load().ops.keras_radn_deformable_columns(
+            inputs,
+            maps[0],
+            maps[1:],
+            tf.cast(first, tf.int64),
+            **self.attributes,
         )
 
-    def multiply(columns, kernel):
-        columns = tf.reshape(columns, [-1, depth])
-        outputs = projection.multiply(columns, kernel, groups)
-        return tf.reshape(outputs, [-1, out_width, filters])
+    def multiply(self, columns, kernel):
+        columns = tf.reshape(columns, [-1, self.depth])
+        outputs = projection.multiply(columns, kernel, self.groups)
+        return tf.reshape(outputs, [-1, self.width, kernel.shape[-1]])
+
+    def sample_gradients(self, to_columns, inputs, first, maps, to_inputs):
+        """Adds to `to_inputs`, and returns those of the maps beside it."""
+        to_inputs, to_offset, to_masks = (
+            library.load().ops.keras_radn_deformable_columns_grad(
+                to_columns,
+                inputs,
+                maps[0],
+                maps[1:],
+                tf.cast(first, tf.int64),
+                to_inputs,
+                **self.attributes,
+            )
+        )
+        return [to_offset, *to_masks], to_inputs
+
+
+def _sample_then_project(inputs, kernel, offset, masks, groups, attributes):
+    batch, out_height, out_width, _ = keras.ops.shape(offset)
+    depth = math.prod(kernel.shape[:2]) * inputs.shape[-1]
+    rows = batch * out_height
+    columns = _Columns(groups, attributes, rows, out_width, depth)
 
     @tf.custom_gradient
     def convolve(inputs, kernel, *maps):
-        flat_maps = flat(maps)
+        flat_maps = columns.flat(maps)
 
         def forward(first, end):
             some = [m[first:end] for m in flat_maps]
-            return [multiply(columns_of(inputs, first, some), kernel)]
-
-        [outputs], _ = _in_chunks(rows, chunk, forward, [inputs.dtype])
+            sampled = columns.sample(inputs, first, some)
+            return [columns.multiply(sampled, kernel)]
 
         def backward(gradient):
-            [flat_gradient] = flat([gradient])
+            return _gradients(columns, inputs, kernel, maps, gradient)
 
-            def step(first, end, inputs_gradient, kernel_gradient):
-                some = [m[first:end] for m in flat_maps]
-                columns = columns_of(inputs, first, some)
-                with tf.GradientTape() as tape:
-                    tape.watch([columns, kernel])
-                    outputs = multiply(columns, kernel)
-                to_columns, to_kernel = tape.gradient(
-                    outputs, [columns, kernel], flat_gradient[first:end]
-                )
-                inputs_gradient, to_offset, to_masks = (
-                    ops.keras_radn_deformable_columns_grad(
-                        to_columns,
-                        inputs,
-                        some[0],
-                        some[1:],
-                        tf.cast(first, tf.int64),
-                        inputs_gradient,
-                        **attributes,
-                    )
-                )
-                kernel_gradient += tf.cast(to_kernel, wide)
-                return [to_offset, *to_masks, inputs_gradient, kernel_gradient]
-
-            wide = projection.coordinate_dtype(inputs)
-            to_maps, sums = _in_chunks(
-                rows,
-                chunk,
-                step,
-                [m.dtype for m in maps],
-                [tf.zeros(tf.shape(x), wide) for x in (inputs, kernel)],
-            )
-            return (
-                tf.cast(sums[0], inputs.dtype),
-                tf.cast(sums[1], kernel.dtype),
-                *(
-                    tf.reshape(to, tf.shape(m))
-                    for to, m in zip(to_maps, maps, strict=True)
-                ),
-            )
-
-        shape = [batch, out_height, out_width, filters]
+        [outputs], _ = _in_chunks(rows, columns.chunk, forward, [inputs.dtype])
+        shape = [batch, out_height, out_width, kernel.shape[-1]]
         return tf.reshape(outputs, shape), backward
 
     return convolve(inputs, kernel, offset, *masks)
+
+
+def _gradients(columns, inputs, kernel, maps, gradient):
+    """Gradients of inputs, kernel and maps; columns are sampled again."""
+    wide = projection.coordinate_dtype(inputs)
+    flat_maps = columns.flat(maps)
+    [flat_gradient] = columns.flat([gradient])
+
+    def step(first, end, to_inputs, to_kernel):
+        some = [m[first:end] for m in flat_maps]
+        sampled = columns.sample(inputs, first, some)
+        with tf.GradientTape() as tape:
+            tape.watch([sampled, kernel])
+            outputs = columns.multiply(sampled, kernel)
+        to_sampled, to_part = tape.gradient(
+            outputs, [sampled, kernel], flat_gradient[first:end]
+        )
+        to_maps, to_inputs = columns.sample_gradients(
+            to_sampled, inputs, first, some, to_inputs
+        )
+        return [*to_maps, to_inputs, to_kernel + tf.cast(to_part, wide)]
+
+    to_maps, (to_inputs, to_kernel) = _in_chunks(
+        columns.rows,
+        columns.chunk,
+        step,
+        [m.dtype for m in maps],
+        [tf.zeros(tf.shape(x), wide) for x in (inputs, kernel)],
+    )
+    return (
+        tf.cast(to_inputs, inputs.dtype),
+        tf.cast(to_kernel, kernel.dtype),
+        *(
+            tf.reshape(to, tf.shape(m))
+            for to, m in zip(to_maps, maps, strict=True)
+        ),
+    )
 
 
 def _in_chunks(rows, chunk, step, dtypes, sums=()):

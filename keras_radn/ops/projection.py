@@ -7,15 +7,13 @@ columns, a chunk of rows at a time) and then multiplied by the kernel.
 """
 
 import math
+from typing import Any
 
-import tensorflow as tf
+import keras
+from keras import ops
 
-from keras_radn.ops.geometry import shape_of
 
-
-def projects(
-    inputs: tf.Tensor, kernel: tf.Tensor, groups: int, offset_groups: int
-) -> bool:
+def projects(inputs: Any, kernel: Any, groups: int, offset_groups: int) -> bool:
     """Whether to project first."""
     # With several groups of both kinds a projection would be mostly zeros.
     return kernel.shape[-1] * offset_groups < inputs.shape[-1] and (
@@ -23,9 +21,7 @@ def projects(
     )
 
 
-def project(
-    inputs: tf.Tensor, kernel: tf.Tensor, groups: int, offset_groups: int
-) -> tf.Tensor:
+def project(inputs: Any, kernel: Any, groups: int, offset_groups: int) -> Any:
     """Products of each pixel with each tap of the kernel.
 
     Args:
@@ -37,35 +33,35 @@ def project(
     Returns:
         `(batch, height, width, offset_groups * taps * filters)`.
     """
-    batch, height, width, channels = shape_of(inputs)
+    batch, height, width, channels = ops.shape(inputs)
     taps, filters = math.prod(kernel.shape[:2]), kernel.shape[-1]
     depth = offset_groups * taps * filters
-    flat = tf.reshape(inputs, [-1, channels])
+    flat = ops.reshape(inputs, [-1, channels])
     if groups == 1:
-        weights = tf.reshape(
+        weights = ops.reshape(
             kernel, [taps, offset_groups, channels // offset_groups, filters]
         )
-        weights = tf.reshape(
-            tf.transpose(weights, [1, 2, 0, 3]),
+        weights = ops.reshape(
+            ops.transpose(weights, [1, 2, 0, 3]),
             [offset_groups, channels // offset_groups, taps * filters],
         )
         parts = [
-            tf.matmul(part, weights[group])
-            for group, part in enumerate(tf.split(flat, offset_groups, axis=1))
+            part @ weights[group]
+            for group, part in enumerate(ops.split(flat, offset_groups, axis=1))
         ]
-        projected = parts[0] if offset_groups == 1 else tf.stack(parts, axis=1)
+        projected = parts[0] if offset_groups == 1 else ops.stack(parts, axis=1)
     else:
-        projected = tf.einsum(
+        projected = ops.einsum(
             "ngc,pcgo->npgo",
-            tf.reshape(flat, [-1, groups, channels // groups]),
-            tf.reshape(
+            ops.reshape(flat, [-1, groups, channels // groups]),
+            ops.reshape(
                 kernel, [taps, channels // groups, groups, filters // groups]
             ),
         )
-    return tf.reshape(projected, [batch, height, width, depth])
+    return ops.reshape(projected, [batch, height, width, depth])
 
 
-def multiply(columns: tf.Tensor, kernel: tf.Tensor, groups: int) -> tf.Tensor:
+def multiply(columns: Any, kernel: Any, groups: int) -> Any:
     """Products of columns with the kernel.
 
     Args:
@@ -78,16 +74,17 @@ def multiply(columns: tf.Tensor, kernel: tf.Tensor, groups: int) -> tf.Tensor:
     """
     taps, filters = math.prod(kernel.shape[:2]), kernel.shape[-1]
     if groups == 1:
-        return tf.matmul(columns, tf.reshape(kernel, [-1, filters]))
+        return columns @ ops.reshape(kernel, [-1, filters])
     depth = kernel.shape[2]
-    rows = tf.einsum(
+    rows = ops.einsum(
         "npgc,pcgo->ngo",
-        tf.reshape(columns, [-1, taps, groups, depth]),
-        tf.reshape(kernel, [taps, depth, groups, filters // groups]),
+        ops.reshape(columns, [-1, taps, groups, depth]),
+        ops.reshape(kernel, [taps, depth, groups, filters // groups]),
     )
-    return tf.reshape(rows, [-1, filters])
+    return ops.reshape(rows, [-1, filters])
 
 
-def coordinate_dtype(inputs: tf.Tensor) -> tf.DType:
+def coordinate_dtype(inputs: Any) -> str:
     """What coordinates, masks and sums are computed in."""
-    return tf.float64 if inputs.dtype == tf.float64 else tf.float32
+    dtype = keras.backend.standardize_dtype(inputs.dtype)
+    return "float64" if dtype == "float64" else "float32"

@@ -1,11 +1,15 @@
+import math
 import re
 
 import keras
-import tensorflow as tf
 from keras import ops
 
+from keras_radn.layers.steering import steers
+from keras_radn.ops import backend
+from keras_radn.optimizers.newton_schulz import iterate, orthogonalized
 
-class _OfNetworks:
+
+class _NetworkOptimizer:
     """What both optimizers add to Keras's.
 
     `global_clipnorm` bounds the gradient of the joint batch. Keras clips each
@@ -14,17 +18,13 @@ class _OfNetworks:
     the whole batch; the price is a second exchange of the gradient.
 
     What decides where features are taken from has a learning rate of its own:
-    the estimate of the offsets and the similarities of the attention. An
+    the estimate of the offsets and the similarities of the attention, whose
+    weights their layers mark (`keras_radn.layers.steering`). An
     offset sums thousands of features, so that steps which suit the other
     weights move it by pixels, until the kernels sample far outside of what
     they should see. Before `steering_start` it does not change at all: a
     module that has not learnt anything yet is noise, and the gradient moves
     its samples out of the image to be rid of it.
-
-    `decoder_lr_ratio` slows the decoder's kernels. Nothing normalises what
-    they read: thousands of inputs whose mean is above zero, so that steps which
-    suit the encoder push a filter below zero everywhere within a few dozen, and
-    a ReLU that is zero everywhere never learns again.
     """
 
     def __init__(
@@ -32,64 +32,67 @@ class _OfNetworks:
         *args,
         steering_lr_ratio: float = 1.0,
         steering_start: int = 0,
-        decoder_lr_ratio: float = 1.0,
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
         self.steering_lr_ratio = steering_lr_ratio
         self.steering_start = steering_start
-        self.decoder_lr_ratio = decoder_lr_ratio
+        self._adam_step = None
+
+    def build(self, variables):
+        super().build(variables)
+        self._steering = frozenset(
+            index for index, weight in enumerate(variables) if steers(weight)
+        )
 
     def apply(self, grads, trainable_variables=None):
-        context = tf.distribute.get_replica_context()
-        replicas = context.num_replicas_in_sync if context else 1
-        if replicas > 1 and self.global_clipnorm:
-            joint = context.all_reduce(tf.distribute.ReduceOp.SUM, list(grads))
-            clipped, _ = tf.clip_by_global_norm(joint, self.global_clipnorm)
-            # Keras adds up as many copies as there are replicas.
-            grads = [gradient / replicas for gradient in clipped]
+        grads = backend.jointly_clipped(grads, self.global_clipnorm)
+        self._adam_step = backend.adam_step(
+            self.iterations + 1, *self._adam_rates()
+        )
         return super().apply(grads, trainable_variables)
 
     def update_step(self, gradient, variable, learning_rate):
-        index = self._get_variable_index(variable)
-        weight = self._trainable_variables[index]
-        if steers(weight):
+        if self._get_variable_index(variable) in self._steering:
             started = self.iterations >= self.steering_start
             ratio = self.steering_lr_ratio * ops.cast(
                 started, learning_rate.dtype
             )
             learning_rate = learning_rate * ratio
-        elif _decodes(weight):
-            learning_rate = learning_rate * self.decoder_lr_ratio
         super().update_step(gradient, variable, learning_rate)
+
+    def _update_model_variables_moving_average(self, trainable_variables):
+        if not self.use_ema:
+            return
+        # The first step's weights are the first average.
+        is_first = ops.cast(ops.equal(self.iterations, 0), "float32")
+        share = ops.maximum(1 - self.ema_momentum, is_first)
+        averages = self._model_variables_moving_average
+        if not backend.move_averages(averages, trainable_variables, share):
+            super()._update_model_variables_moving_average(trainable_variables)
 
     def get_config(self):
         return {
             **super().get_config(),
             "steering_lr_ratio": self.steering_lr_ratio,
             "steering_start": self.steering_start,
-            "decoder_lr_ratio": self.decoder_lr_ratio,
         }
 
 
-def steers(variable) -> bool:
-    """Whether a weight decides where features are taken from.
+class _FusedAdam(keras.optimizers.Adam):
+    """Adam in one operation for each variable, where the backend has one."""
 
-    Args:
-        variable: a weight of a network, with its path.
-    """
-    return bool(re.search(r"/offset_conv/|attention/[bc]/", variable.path))
-
-
-def _decodes(variable):
-    is_kernel = len(variable.shape) == 4
-    return is_kernel and bool(
-        re.search(r"decoder_|context/|attention/d/", variable.path)
-    )
+    def update_step(self, gradient, variable, learning_rate):
+        if self._adam_step is None or self.amsgrad:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        index = self._get_variable_index(variable)
+        moments = self._momentums[index], self._velocities[index]
+        self._adam_step(variable, *moments, gradient, learning_rate)
 
 
 @keras.saving.register_keras_serializable("keras_radn")
-class JointClipAdam(_OfNetworks, keras.optimizers.Adam):
+class JointClipAdam(_NetworkOptimizer, _FusedAdam):
     """Adam that clips the joint gradient and can steer slowly.
 
     Args:
@@ -97,8 +100,6 @@ class JointClipAdam(_OfNetworks, keras.optimizers.Adam):
         steering_lr_ratio: learning rate of the offsets' and the attention's
             estimates, relative to that of the other weights.
         steering_start: step before which these do not change.
-        decoder_lr_ratio: learning rate of the decoder's kernels, relative to
-            that of other kernels.
         **kwargs: arguments of `keras.optimizers.Adam`.
 
     Example:
@@ -114,16 +115,20 @@ class JointClipAdam(_OfNetworks, keras.optimizers.Adam):
     ```
     """
 
+    def _adam_rates(self):
+        return self.beta_1, self.beta_2, self.epsilon
+
 
 @keras.saving.register_keras_serializable("keras_radn")
-class ConvMuon(_OfNetworks, keras.optimizers.Muon):
+class ConvMuon(_NetworkOptimizer, keras.optimizers.Muon):
     """Muon for networks of convolutions.
 
     Keras's Muon orthogonalises the steps of matrices and leaves all else to
     Adam. Here the kernels of convolutions are matrices, too: a row for each
-    tap and input channel, a column for each filter. Vectors, the last
-    convolution of a network, whose name is `reconstruction`, and what
-    `steering_lr_ratio` is for are left to Adam.
+    tap and input channel, a column for each filter. Left to Adam are vectors,
+    embeddings (unless `exclude_embeddings=False`), the last convolution of a
+    network, whose name is `reconstruction`, and what `steering_lr_ratio` is
+    for.
 
     Args:
         learning_rate: of the kernels; the root mean square of a step is 0.2
@@ -132,8 +137,6 @@ class ConvMuon(_OfNetworks, keras.optimizers.Muon):
         steering_lr_ratio: learning rate of the offsets' and the attention's
             estimates, relative to that of the other Adam steps.
         steering_start: step before which these do not change.
-        decoder_lr_ratio: learning rate of the decoder's kernels, relative to
-            that of other kernels.
         **kwargs: arguments of `keras.optimizers.Muon`; there is no weight
             decay unless they ask for it. `exclude_layers` are expressions:
             weights whose path contains one are left to Adam, too.
@@ -143,7 +146,7 @@ class ConvMuon(_OfNetworks, keras.optimizers.Muon):
     ```python
     model = keras_radn.RADN(encoder_weights=None)
     model.compile(
-        keras_radn.optimizers.ConvMuon(1e-3, decoder_lr_ratio=0.1),
+        keras_radn.optimizers.ConvMuon(1e-3, steering_lr_ratio=0.1),
         loss="mean_squared_error",
     )
     ```
@@ -151,13 +154,16 @@ class ConvMuon(_OfNetworks, keras.optimizers.Muon):
     Reference: Liu et al., Muon is Scalable for LLM Training, 2025.
     """
 
+    _waiting = (
+        None  # for their orthogonal steps, where these are taken together
+    )
+
     def __init__(
         self,
         learning_rate=1e-3,
         adam_lr_ratio: float = 0.5,
         steering_lr_ratio: float = 1.0,
         steering_start: int = 0,
-        decoder_lr_ratio: float = 1.0,
         adam_weight_decay: float = 0.0,
         weight_decay: float | None = None,
         **kwargs,
@@ -167,41 +173,70 @@ class ConvMuon(_OfNetworks, keras.optimizers.Muon):
             adam_lr_ratio=adam_lr_ratio,
             steering_lr_ratio=steering_lr_ratio,
             steering_start=steering_start,
-            decoder_lr_ratio=decoder_lr_ratio,
             adam_weight_decay=adam_weight_decay,
             weight_decay=weight_decay,
             **kwargs,
         )
 
     def _should_use_adamw(self, variable):
-        is_kernel = len(variable.shape) == 4
+        if len(variable.shape) < 2 or steers(variable):
+            return True
+        if self.exclude_embeddings and "embedding" in variable.path.lower():
+            return True
         excluded = ("reconstruction", *self.exclude_layers)
-        return (
-            not is_kernel
-            or any(re.search(name, variable.path) for name in excluded)
-            or steers(variable)
-        )
+        return any(re.search(name, variable.path) for name in excluded)
+
+    def _adam_rates(self):
+        return self.adam_beta_1, self.adam_beta_2, self.epsilon
+
+    def _adamw_update_step(self, gradient, variable, learning_rate, m, v):
+        if self._adam_step is None:
+            super()._adamw_update_step(gradient, variable, learning_rate, m, v)
+        else:
+            self._adam_step(variable, m, v, gradient, learning_rate)
 
     def lr_adjust(self, x):
+        if self.rms_rate is None:
+            return x
         # Keras would look at the sides of the taps.
         *rows, columns = x.shape
-        longest = max(tf.TensorShape(rows).num_elements(), columns)
+        longest = max(math.prod(rows), columns)
         return x * (longest**0.5 * self.rms_rate)
 
-    def zeropower_via_newtonschulz5(self, x, steps: int):
-        # Keras's iteration, with fewer passes over the matrix: its sides are
-        # swapped by the products, and `a` is on the diagonal of the small one.
-        matrix = tf.reshape(x, (-1, x.shape[-1]))
-        matrix /= tf.norm(matrix) + 1e-7
-        # Half precision is enough for what is an approximation anyway.
-        matrix = tf.cast(matrix, tf.bfloat16)
-        rows, columns = matrix.shape
-        tall = rows > columns
-        diagonal = self.muon_a * tf.eye(min(rows, columns), dtype=matrix.dtype)
-        for _ in range(steps):
-            gram = tf.matmul(
-                matrix, matrix, transpose_a=tall, transpose_b=not tall
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        if not backend.KERNELS_TOGETHER:
+            super()._backend_update_step(
+                grads, trainable_variables, learning_rate
             )
-            factor = diagonal + self.muon_b * gram + self.muon_c * gram @ gram
-            matrix = matrix @ factor if tall else factor @ matrix
-        return tf.cast(tf.reshape(matrix, x.shape), x.dtype)
+            return
+        # Keras asks for one kernel after the other, and is given zeros.
+        self._waiting = []
+        super()._backend_update_step(grads, trainable_variables, learning_rate)
+        waiting, self._waiting = self._waiting, None
+        kernels = [
+            variable
+            for variable in trainable_variables
+            if not self._should_use_adamw(variable)
+        ]
+        updates = orthogonalized(
+            [ops.reshape(x, (-1, x.shape[-1])) for x in waiting],
+            (self.muon_a, self.muon_b, self.muon_c),
+            self.ns_steps,
+        )
+        for kernel, update in zip(kernels, updates, strict=True):
+            update = ops.reshape(update, kernel.shape)
+            self.assign_sub(kernel, self.lr_adjust(learning_rate * update))
+
+    def zeropower_via_newtonschulz5(self, x, steps: int):
+        if self._waiting is not None:
+            self._waiting.append(x)
+            return ops.zeros_like(x)
+        matrix = ops.reshape(x, (-1, x.shape[-1]))
+        wide = matrix.shape[0] < matrix.shape[1]
+        if wide:
+            matrix = ops.transpose(matrix)
+        coefficients = self.muon_a, self.muon_b, self.muon_c
+        matrix = iterate(matrix, coefficients, steps)
+        if wide:
+            matrix = ops.transpose(matrix)
+        return ops.reshape(matrix, x.shape)

@@ -1,5 +1,13 @@
 """A server of SavedModels that speaks TF-Serving's REST and gRPC API."""
 
+from keras_radn.keras_setup import import_keras
+
+import_keras()
+
+from keras_radn.ops import backend
+
+backend.require_tensorflow("The server")
+
 try:
     import fastapi  # noqa: F401
     import grpc_health  # noqa: F401

@@ -2,6 +2,7 @@ import json
 import logging
 import re
 import time
+import urllib.parse
 
 from keras_radn.serving.predictor import Predictor
 
@@ -54,7 +55,11 @@ class AccessLog:
                 "serving_code", "OK" if status < 400 else "CANCELLED"
             )
             self._predictor.answered(
-                call[1], call[2].capitalize(), "REST", code, seconds
+                urllib.parse.unquote(call[1]),
+                call[2].capitalize(),
+                "REST",
+                code,
+                seconds,
             )
         if scope["path"] in _QUIET and status < 400:
             return

@@ -1,9 +1,9 @@
 import asyncio
+import concurrent.futures
 import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from grpc import StatusCode
@@ -11,6 +11,8 @@ from grpc import StatusCode
 from keras_radn.serving.errors import ServingError
 
 MAX_RETRY_AFTER = 60  # seconds
+# Beyond its deadline a computation ends at the next operation of its graph.
+_GRACE = 5  # seconds
 _T = TypeVar("_T")
 
 
@@ -32,7 +34,10 @@ class Admission:
         self.taken = 0
         self._workers = workers
         self._free = asyncio.Semaphore(workers)
-        self._executor = ThreadPoolExecutor(workers, "predict")
+        self._executor = concurrent.futures.ThreadPoolExecutor(
+            workers, "predict"
+        )
+        self._deadlines: dict[object, float] = {}  # of what is computed
         self._mean_seconds = 1.0  # of late
 
     @contextlib.contextmanager
@@ -75,8 +80,30 @@ class Admission:
             raise _late("The request waited too long in the queue") from None
         loop = asyncio.get_running_loop()
         started = time.monotonic()
-        future = loop.run_in_executor(self._executor, compute)
-        future.add_done_callback(lambda done: self._finish(done, started))
+        token = object()
+        self._deadlines[token] = deadline
+
+        def finish():
+            if self._deadlines.pop(token, None) is None:
+                return
+            self._free.release()
+            seconds = time.monotonic() - started
+            self._mean_seconds += 0.2 * (seconds - self._mean_seconds)
+
+        def work():
+            # The worker gives its place back itself: the future may have been
+            # cancelled, or the exception be one that no future takes.
+            try:
+                return _call(compute)
+            finally:
+                loop.call_soon_threadsafe(finish)
+
+        try:
+            future = loop.run_in_executor(self._executor, work)
+        except RuntimeError:  # there is no thread to be had
+            finish()
+            raise
+        future.add_done_callback(_retrieve)
         try:
             async with asyncio.timeout(deadline - started):
                 # The thread goes on, and with it the worker is in use, even
@@ -85,19 +112,42 @@ class Admission:
         except TimeoutError:
             raise _late("The request took too long") from None
 
+    def overdue(self) -> float:
+        """Seconds since when no worker answers; 0 if one does.
+
+        A worker does not answer if what it computes should have ended some
+        seconds ago.
+        """
+        if len(self._deadlines) < self._workers:
+            return 0
+        # The last worker to be lost.
+        return max(0, time.monotonic() - max(self._deadlines.values()) - _GRACE)
+
     def close(self) -> None:
         """Waits for what is being computed."""
         self._executor.shutdown()
 
-    def _finish(self, future, started):
-        self._free.release()
-        future.exception()  # else asyncio reports it if nobody waits
-        seconds = time.monotonic() - started
-        self._mean_seconds += 0.2 * (seconds - self._mean_seconds)
-
     def _retry_after(self):
         seconds = self.taken * self._mean_seconds / self._workers
         return min(MAX_RETRY_AFTER, max(1, math.ceil(seconds)))
+
+
+def _call(compute):
+    """Calls a function so that what it raises does not end the event loop."""
+    try:
+        return compute()
+    except BaseException as error:
+        if isinstance(error, Exception) and not isinstance(
+            error, (StopIteration, concurrent.futures.CancelledError)
+        ):
+            raise
+        raise RuntimeError(f"{type(error).__name__} in a worker") from error
+
+
+def _retrieve(future):
+    """Retrieves an exception, which asyncio would report otherwise."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _late(what):

@@ -63,9 +63,9 @@ class Metrics:
         if status == "OK":
             self._latency.labels(model, api, entrypoint).observe(seconds * 1e6)
 
-    def computed(self, model: str, seconds: float) -> None:
+    def computed(self, model: str, api: str, seconds: float) -> None:
         """Counts the time in the runtime."""
-        self._runtime.labels(model, "Predict").observe(seconds * 1e6)
+        self._runtime.labels(model, api).observe(seconds * 1e6)
 
     def page(self) -> bytes:
         """Prometheus' text format, of the type `page_type`."""

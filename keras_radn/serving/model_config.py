@@ -9,7 +9,7 @@ ModelServerConfig = model_server_config_pb2.ModelServerConfig
 
 
 def single_model(name: str, base_path: str | os.PathLike) -> ModelServerConfig:
-    """The configuration of one model, of which the latest version is served.
+    """The configuration of one model, whose latest version is served.
 
     Args:
         name: what the requests call it.
@@ -56,10 +56,9 @@ def check_config(config: ModelServerConfig) -> None:
         raise ValueError("Only a model_config_list is supported.")
     names = set()
     for model in config.model_config_list.config:
-        if not model.name or set(model.name) & set("/:"):
+        if not model.name or "" in model.version_labels:
             raise ValueError(
-                "A model needs a name without / and :. Received: "
-                f"{model.name!r}."
+                "A model and its labels need names. Received: an empty one."
             )
         if model.name in names:
             raise ValueError(f"Two models have the name {model.name}.")

@@ -1,10 +1,8 @@
 import contextlib
 import dataclasses
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import tensorflow as tf
 from grpc import StatusCode
@@ -17,10 +15,11 @@ from keras_radn.serving.model_config import (
     check_config,
 )
 from keras_radn.serving.servable import Servable
+from keras_radn.serving.versions import aspired, candidates, fingerprint
+from keras_radn.serving.warmup import load
 
 _logger = logging.getLogger("keras_radn.serving")
 _State = get_model_status_pb2.ModelVersionStatus.State
-MAX_VERSION = 2**63 - 1  # of the protocols' fields
 
 
 @dataclasses.dataclass
@@ -60,6 +59,7 @@ class ModelManager:
         self._models: dict[str, dict[int, _Version]] = {}
         self._lock = threading.Lock()  # of the fields above
         self._polling = threading.Lock()  # one poll at a time
+        self._reloading = threading.Lock()  # one new configuration at a time
         self._config_error = None
         self._poll(at_once=True)
 
@@ -83,24 +83,34 @@ class ModelManager:
         """Replaces the configuration and loads what it names.
 
         Raises:
-            ServingError: it is not usable (`INVALID_ARGUMENT`), or moves a
-                label to a version that is not available
+            ServingError: it is not usable (`INVALID_ARGUMENT`), or gives a
+                label to a version that is not available, nor becomes so by it
                 (`FAILED_PRECONDITION`). The old one then stays.
         """
         try:
             check_config(config)
         except ValueError as error:
             raise invalid(str(error)) from error
-        with self._lock:
-            old = self._labels()
-        for model in config.model_config_list.config:
-            for label, version in model.version_labels.items():
-                if old.get((model.name, label), version) != version:
+        with self._reloading:
+            with self._lock:
+                old, labels = self._config, self._labels()
+            given = [
+                (model, version)
+                for model in config.model_config_list.config
+                for label, version in model.version_labels.items()
+                if labels.get((model.name, label)) != version
+            ]
+            for model, version in given:
+                if version not in aspired(model):
                     self._check_available(model.name, version)
-        with self._lock:
-            self._config = config
+            self._replace(config)
+            try:
+                for model, version in given:
+                    self._check_available(model.name, version)
+            except ServingError:
+                self._replace(old)
+                raise
         _logger.info("There is a new configuration")
-        self._poll(at_once=True)
 
     @contextlib.contextmanager
     def using(
@@ -188,6 +198,11 @@ class ModelManager:
                         entry.servable.close()
             self._models.clear()
 
+    def _replace(self, config):
+        with self._lock:
+            self._config = config
+        self._poll(at_once=True)
+
     def _poll(self, at_once=False):
         with self._polling:
             with self._lock:
@@ -206,20 +221,9 @@ class ModelManager:
 
     def _update(self, model: ModelConfig, at_once):
         """Loads what the policy asks for, then retires the rest."""
-        folders = _version_folders(Path(model.base_path))
+        folders, wanted = candidates(model)
         with self._lock:
             versions = self._models.setdefault(model.name, {})
-        policy = model.model_version_policy
-        kind = policy.WhichOneof("policy_choice") or "latest"
-        wanted = len(folders)
-        if kind == "latest":
-            wanted = policy.latest.num_versions or 1
-        elif kind == "specific":
-            folders = {
-                number: path
-                for number, path in folders.items()
-                if number in policy.specific.versions
-            }
         chosen = []
         for number in sorted(folders, reverse=True):
             if len(chosen) == wanted:
@@ -241,10 +245,10 @@ class ModelManager:
         if entry.servable is not None:  # wanted again while being unloaded
             entry.state = _State.AVAILABLE
             return
-        fingerprint = _fingerprint(path)
+        current = fingerprint(path)
         tried = entry.state == _State.END and entry.error is not None
-        changed = fingerprint != entry.fingerprint
-        entry.fingerprint = fingerprint
+        changed = current != entry.fingerprint
+        entry.fingerprint = current
         # Files that are still being copied change from one poll to the next.
         if changed and not at_once:
             entry.state, entry.error = _State.START, None
@@ -253,7 +257,7 @@ class ModelManager:
             return
         entry.state, entry.error = _State.LOADING, None
         try:
-            servable = Servable(path)
+            servable = load(path)
         except Exception as error:  # whatever the files hold
             entry.error = _load_error(error)
             entry.state = _State.END
@@ -329,34 +333,6 @@ class ModelManager:
                     f"Request to assign label to version {version} of model "
                     f"{name}, which is not currently available for inference",
                 )
-
-
-def _version_folders(base_path):
-    try:
-        return {
-            int(path.name): path
-            for path in base_path.iterdir()
-            if path.name.isascii()
-            and path.name.isdigit()
-            and int(path.name) <= MAX_VERSION
-            and path.is_dir()
-            # A folder without it is not there yet.
-            and any(path.glob("saved_model.pb*"))
-        }
-    except OSError as error:
-        _logger.error("%s: %s", base_path, error.strerror)
-        return {}
-
-
-def _fingerprint(path):
-    files = []
-    for folder, _, names in os.walk(path):
-        for name in names:
-            file = Path(folder) / name
-            with contextlib.suppress(FileNotFoundError):
-                stat = file.stat()
-                files.append((str(file), stat.st_size, stat.st_mtime_ns))
-    return tuple(sorted(files))
 
 
 def _load_error(error):

@@ -1,7 +1,7 @@
 import asyncio
 import json
 import time
-import zlib
+import urllib.parse
 from collections.abc import Callable
 from typing import Annotated
 
@@ -14,23 +14,30 @@ from starlette.requests import ClientDisconnect
 from tensorflow_serving.apis import get_model_metadata_pb2
 
 from keras_radn.serving.access_log import AccessLog
+from keras_radn.serving.bodies import is_compressed, read_body, unzip
 from keras_radn.serving.early_answers import EarlyAnswers
 from keras_radn.serving.errors import ServingError, invalid
-from keras_radn.serving.json_tensors import (
-    parse_object,
-    read_inputs,
-    signature_name,
+from keras_radn.serving.examples import METHODS, Task
+from keras_radn.serving.json_answers import (
+    write_classifications,
     write_outputs,
+    write_regressions,
 )
-from keras_radn.serving.metadata import refuse_method, signature_map
-from keras_radn.serving.model_manager import MAX_VERSION
+from keras_radn.serving.json_examples import read_examples
+from keras_radn.serving.json_requests import read_inputs
+from keras_radn.serving.json_text import parse_object, signature_name
+from keras_radn.serving.metadata import signature_map
 from keras_radn.serving.predictor import Chosen, Predictor, Target
+from keras_radn.serving.raw_paths import RawPaths
+from keras_radn.serving.versions import MAX_VERSION
 
 # The pieces in which an answer is sent, so that a slow reader stops the sender
 # and not the whole answer is copied into its connection.
 _PIECE = 1 << 18
-# Of a body that is too large; of a longer one the sender sees a reset.
+# Bytes of a body that is too large; the sender of a longer one sees a reset.
 _DISCARDED = 32_000_000
+# Without a worker that answers; then only a new start helps.
+_UNHEALTHY = 30  # seconds
 
 _Name = Annotated[str, Path(pattern="^[^/:]+$")]
 _Digits = Annotated[str, Path(pattern="^[0-9]+$")]
@@ -38,7 +45,7 @@ _Digits = Annotated[str, Path(pattern="^[0-9]+$")]
 
 def make_app(
     predictor: Predictor, ready: Callable[[], dict[str, str]]
-) -> AccessLog:
+) -> RawPaths:
     """The REST API.
 
     Args:
@@ -80,6 +87,12 @@ def make_app(
 
     @app.get("/healthz", summary="Whether the server is alive")
     async def healthz():
+        seconds = predictor.admission.overdue()
+        if seconds > _UNHEALTHY:
+            raise ServingError(
+                StatusCode.UNAVAILABLE,
+                f"No worker has answered for {seconds:.0f} seconds.",
+            )
         return {"status": "ok"}
 
     @app.get("/readyz", summary="Whether all models are available")
@@ -98,22 +111,23 @@ def make_app(
     whole = EarlyAnswers(
         app, predictor.max_body + _DISCARDED, predictor.timeout
     )
-    return AccessLog(whole, predictor)
+    return RawPaths(AccessLog(whole, predictor))
 
 
 async def _latest(model: _Name) -> Target:
-    return Target(model)
+    return Target(urllib.parse.unquote(model))
 
 
 async def _by_version(model: _Name, version: _Digits) -> Target:
     # By its length first: Python converts no more than 4300 digits.
     if len(version) > 19 or int(version) > MAX_VERSION:
         raise invalid(f"Failed to convert version: {version} to numeric.")
-    return Target(model, version=int(version))
+    return Target(urllib.parse.unquote(model), version=int(version))
 
 
 async def _by_label(model: _Name, label: _Name) -> Target:
-    return Target(model, label=label)
+    unquote = urllib.parse.unquote
+    return Target(unquote(model), label=unquote(label))
 
 
 def _add_model_routes(app, predictor, prefix, make_target):
@@ -134,20 +148,8 @@ def _add_model_routes(app, predictor, prefix, make_target):
     ):
         return await _predict(predictor, request, chosen)
 
-    @app.post(prefix + ":{method}", include_in_schema=False)
-    async def other(
-        request: Request,
-        method: Annotated[str, Path(pattern="^(classify|regress)$")],
-        chosen: Annotated[Chosen, Depends(admitted)],
-    ):
-        deadline = time.monotonic() + predictor.timeout
-        body = await _read_body(request, predictor.max_body, deadline)
-
-        def compute():
-            name = signature_name(parse_object(body))
-            refuse_method(chosen.servable, method, name)
-
-        await predictor.admission.run(compute, deadline)
+    for method in METHODS:
+        _add_examples_route(app, predictor, prefix, method, admitted)
 
     @app.get(prefix, summary="The states of the versions")
     async def status(target: Annotated[Target, Depends(make_target)]):
@@ -163,74 +165,58 @@ def _add_model_routes(app, predictor, prefix, make_target):
             return _metadata(target.name, version, servable)
 
 
-async def _predict(predictor, request, chosen):
-    deadline = time.monotonic() + predictor.timeout
-    compressed = request.headers.get("content-encoding", "identity")
-    if compressed not in ("identity", "gzip"):
-        raise ServingError(
-            StatusCode.INVALID_ARGUMENT,
-            f"The encoding {compressed} is not supported; send gzip or none.",
-            http_status=415,
-        )
-    body = await _read_body(request, predictor.max_body, deadline)
+def _add_examples_route(app, predictor, prefix, method, admitted):
+    @app.post(
+        f"{prefix}:{method}",
+        summary=f"{method.capitalize()} examples",
+        openapi_extra=_EXAMPLES_BODY,
+    )
+    async def infer(
+        request: Request, chosen: Annotated[Chosen, Depends(admitted)]
+    ):
+        return await _infer(predictor, request, chosen, method)
 
-    def compute():
-        text = body
-        if compressed == "gzip":
-            text = _unzip(body, predictor.max_body)
-        fields = parse_object(text)
+
+async def _predict(predictor, request, chosen):
+    def answer(fields, deadline):
         name = signature_name(fields)
         infos = chosen.servable.signature(name).inputs
         inputs, row_format = read_inputs(fields, infos)
-        del text, fields
+        fields.clear()  # the lists take more memory than the arrays
         outputs = predictor.predict(chosen, name, inputs, deadline)
         return write_outputs(outputs, row_format)
+
+    return await _compute(predictor, request, answer)
+
+
+async def _infer(predictor, request, chosen, method):
+    write = {"classify": write_classifications, "regress": write_regressions}
+
+    def answer(fields, deadline):
+        task = Task(METHODS[method], signature_name(fields))
+        source = read_examples(fields)
+        (result,) = predictor.infer(chosen, [task], source, deadline)
+        return write[method](result)
+
+    return await _compute(predictor, request, answer)
+
+
+async def _compute(predictor, request, answer):
+    """The response whose JSON a worker makes of the request's."""
+    deadline = time.monotonic() + predictor.timeout
+    compressed = is_compressed(request)
+    body = await read_body(request, predictor.max_body, deadline)
+
+    def compute():
+        fields = parse_object(
+            unzip(body, predictor.max_body) if compressed else body
+        )
+        return answer(fields, deadline)
 
     content = await _unless_gone(
         request, predictor.admission.run(compute, deadline)
     )
     return _InPieces(content, predictor.timeout)
-
-
-async def _read_body(request, limit, deadline):
-    length = request.headers.get("content-length", "0")
-    if length.isdigit() and int(length) > limit:
-        raise _too_large(limit)
-    body = bytearray()
-    try:
-        async with asyncio.timeout(deadline - time.monotonic()):
-            async for chunk in request.stream():
-                if len(body) + len(chunk) > limit:
-                    raise _too_large(limit)
-                body += chunk
-    except TimeoutError:
-        raise ServingError(
-            StatusCode.DEADLINE_EXCEEDED,
-            "The request's body did not arrive in time.",
-            http_status=408,
-        ) from None
-    return body
-
-
-def _too_large(limit):
-    return ServingError(
-        StatusCode.INVALID_ARGUMENT,
-        f"The request is larger than the server's {limit} bytes; send smaller "
-        "images, or encoded ones (image_bytes), or start the server with a "
-        "larger --max-body-megabytes.",
-        http_status=413,
-    )
-
-
-def _unzip(body, limit):
-    unzip = zlib.decompressobj(wbits=31)
-    try:
-        text = unzip.decompress(body, limit + 1)
-    except zlib.error:
-        raise invalid("The request's body is no gzip.") from None
-    if len(text) > limit:
-        raise _too_large(limit)
-    return text
 
 
 async def _unless_gone(request, computing):
@@ -356,24 +342,19 @@ def _on_bug(request, error):
     return _error(500, message, request, "INTERNAL")
 
 
-_PREDICT_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "signature_name": {"type": "string"},
-                        "instances": {"type": "array", "minItems": 1},
-                        "inputs": {},
-                    },
-                    "oneOf": [
-                        {"required": ["instances"]},
-                        {"required": ["inputs"]},
-                    ],
-                }
-            }
-        },
+def _json_body(required, **properties):
+    """OpenAPI's description of a request, with one of the required keys."""
+    schema = {
+        "type": "object",
+        "properties": {"signature_name": {"type": "string"}, **properties},
+        "oneOf": [{"required": [key]} for key in required],
     }
-}
+    content = {"application/json": {"schema": schema}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+_LIST = {"type": "array", "minItems": 1}
+_PREDICT_BODY = _json_body(("instances", "inputs"), instances=_LIST, inputs={})
+_EXAMPLES_BODY = _json_body(
+    ("examples",), examples=_LIST, context={"type": "object"}
+)

@@ -4,43 +4,35 @@ import logging
 import time
 
 import grpc
-import numpy as np
-import tensorflow as tf
 from grpc import StatusCode
 from grpc_health.v1 import health, health_pb2_grpc
 from tensorflow_serving.apis import (
+    classification_pb2,
     get_model_metadata_pb2,
+    inference_pb2,
     model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
+    regression_pb2,
 )
 
 from keras_radn.serving.access_log import log_request
 from keras_radn.serving.errors import ServingError, invalid
-from keras_radn.serving.metadata import refuse_method, signature_map
+from keras_radn.serving.examples import METHODS, Task, tasks_of
+from keras_radn.serving.metadata import signature_map
 from keras_radn.serving.predictor import Predictor, Target
 from keras_radn.serving.servable import DEFAULT_SIGNATURE
+from keras_radn.serving.tensor_protos import read_tensor, write_tensor
 
 _logger = logging.getLogger("keras_radn.serving")
-# Where TF-Serving writes values, and its clients read them; make_tensor_proto
-# would write bytes into tensor_content.
-_FIELDS = {
-    np.float32: "float_val",
-    np.float64: "double_val",
-    np.int8: "int_val",
-    np.int16: "int_val",
-    np.int32: "int_val",
-    np.uint8: "int_val",
-    np.uint16: "int_val",
-    np.int64: "int64_val",
-    np.uint32: "uint32_val",
-    np.uint64: "uint64_val",
-    np.bool_: "bool_val",
-}
 # Requests beyond the places of the server that are looked at, to be refused, or
 # because they ask for no prediction.
 _EXTRA_RPCS = 8
+_RESULT_FIELDS = {
+    classification_pb2.ClassificationResult: "classification_result",
+    regression_pb2.RegressionResult: "regression_result",
+}
 
 
 def make_grpc_server(
@@ -59,7 +51,7 @@ def make_grpc_server(
         options=[
             ("grpc.max_receive_message_length", predictor.max_body),
             ("grpc.max_send_message_length", -1),
-            # Else two servers could have the same port.
+            # Otherwise two servers could have the same port.
             ("grpc.so_reuseport", 0),
         ],
         # Messages are read before anybody can refuse them.
@@ -82,35 +74,80 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     async def Predict(self, request, context):  # noqa: N802
         predictor = self._predictor
+
+        def answer(chosen, deadline):
+            outputs = predictor.predict(
+                chosen,
+                request.model_spec.signature_name,
+                {
+                    k: read_tensor(k, v, predictor.max_body)
+                    for k, v in request.inputs.items()
+                },
+                deadline,
+                request.output_filter,
+            )
+            response = predict_pb2.PredictResponse()
+            _fill_spec(response, request.model_spec, chosen.version)
+            for name, array in outputs.items():
+                write_tensor(response.outputs[name], array)
+            return response
+
+        return await self._compute("Predict", request, context, answer)
+
+    async def Classify(self, request, context):  # noqa: N802
+        response = classification_pb2.ClassificationResponse()
+        return await self._infer("classify", request, context, response)
+
+    async def Regress(self, request, context):  # noqa: N802
+        response = regression_pb2.RegressionResponse()
+        return await self._infer("regress", request, context, response)
+
+    async def MultiInference(self, request, context):  # noqa: N802
+        def answer(chosen, deadline):
+            results = self._predictor.infer(
+                chosen, tasks_of(request), request.input, deadline
+            )
+            response = inference_pb2.MultiInferenceResponse()
+            for task, result in zip(request.tasks, results, strict=True):
+                entry = response.results.add()
+                _fill_spec(entry, task.model_spec, chosen.version)
+                field = _RESULT_FIELDS[type(result)]
+                getattr(entry, field).CopyFrom(result)
+            return response
+
+        # Which model it is, stands in the tasks.
+        first = (request.tasks or [inference_pb2.InferenceTask()])[0]
+        return await self._compute("MultiInference", first, context, answer)
+
+    async def _infer(self, method, request, context, response):
+        def answer(chosen, deadline):
+            spec = request.model_spec
+            task = Task(METHODS[method], spec.signature_name)
+            (result,) = self._predictor.infer(
+                chosen, [task], request.input, deadline
+            )
+            response.result.CopyFrom(result)
+            _fill_spec(response, spec, chosen.version)
+            return response
+
+        api = method.capitalize()
+        return await self._compute(api, request, context, answer)
+
+    async def _compute(self, api, request, context, answer):
+        """The response that a worker makes."""
+        predictor = self._predictor
         deadline = time.monotonic() + _time_limit(context, predictor.timeout)
-        spec = request.model_spec
-        async with _answering(context, "Predict", spec.name, predictor):
-            with predictor.admitted(_target(spec)) as chosen:
-
-                def compute():
-                    outputs = predictor.predict(
-                        chosen,
-                        spec.signature_name,
-                        {
-                            k: _read(k, v, predictor.max_body)
-                            for k, v in request.inputs.items()
-                        },
-                        deadline,
-                        request.output_filter,
-                    )
-                    response = predict_pb2.PredictResponse()
-                    _fill_spec(response.model_spec, spec, chosen.version)
-                    for name, array in outputs.items():
-                        _write(response.outputs[name], np.asarray(array))
-                    return response
-
-                return await predictor.admission.run(compute, deadline)
+        name = request.model_spec.name
+        async with _answering(context, api, name, predictor):
+            with predictor.admitted(_target(request)) as chosen:
+                return await predictor.admission.run(
+                    lambda: answer(chosen, deadline), deadline
+                )
 
     async def GetModelMetadata(self, request, context):  # noqa: N802
         spec = request.model_spec
         async with _answering(context, "GetModelMetadata", spec.name):
-            if not request.HasField("model_spec"):
-                raise invalid("Missing ModelSpec")
+            target = _target(request)
             if not request.metadata_field:
                 raise invalid(
                     "GetModelMetadataRequest must specify at least one "
@@ -120,7 +157,6 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                 if field != "signature_def":
                     raise invalid(f"Metadata field {field} is not supported")
             response = get_model_metadata_pb2.GetModelMetadataResponse()
-            target = _target(spec)
             with self._predictor.manager.using(
                 target.name, target.version, target.label
             ) as (version, servable):
@@ -128,19 +164,6 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                 response.model_spec.version.value = version
                 response.metadata["signature_def"].Pack(signature_map(servable))
             return response
-
-    async def Classify(self, request, context):  # noqa: N802
-        await self._refuse("classify", request, context)
-
-    async def Regress(self, request, context):  # noqa: N802
-        await self._refuse("regress", request, context)
-
-    async def _refuse(self, method, request, context):
-        spec = request.model_spec
-        api = method.capitalize()
-        async with _answering(context, api, spec.name, self._predictor):
-            with self._predictor.admitted(_target(spec)) as chosen:
-                refuse_method(chosen.servable, method, spec.signature_name)
 
 
 class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
@@ -151,9 +174,7 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
     async def GetModelStatus(self, request, context):  # noqa: N802
         spec = request.model_spec
         async with _answering(context, "GetModelStatus", spec.name):
-            if not request.HasField("model_spec"):
-                raise invalid("Missing ModelSpec")
-            target = _target(spec)
+            target = _target(request)
             return self._predictor.manager.status(
                 target.name, target.version, target.label
             )
@@ -166,7 +187,7 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
                 raise ServingError(
                     StatusCode.PERMISSION_DENIED,
                     "The configuration can be changed from this machine only, "
-                    "or in the server's --model-config-file.",
+                    "or in the file that the server reads it from.",
                 )
             await asyncio.to_thread(
                 self._predictor.manager.reload, request.config
@@ -208,9 +229,12 @@ def _time_limit(context, timeout):
     return timeout if remaining is None else min(timeout, remaining)
 
 
-def _target(spec):
+def _target(request):
+    if not request.HasField("model_spec"):
+        raise invalid("Missing ModelSpec")
+    spec = request.model_spec
     if not spec.name:
-        raise invalid("Missing model name in request.")
+        raise invalid("ModelSpec has no name specified.")
     choice = spec.WhichOneof("version_choice")
     return Target(
         spec.name,
@@ -220,40 +244,8 @@ def _target(spec):
 
 
 def _fill_spec(answer, asked, version):
-    answer.name = asked.name
-    answer.signature_name = asked.signature_name or DEFAULT_SIGNATURE
-    answer.version.value = version
-
-
-def _read(name, proto, limit):
-    try:
-        dtype = tf.as_dtype(proto.dtype)
-        # One value may stand for all, so that a small message makes a tensor
-        # of any size.
-        size = tf.TensorShape(proto.tensor_shape).num_elements()
-        # Strings have no size of their own; a reference is the least.
-        if size is None or size * (dtype.size or 8) > limit:
-            raise invalid(
-                f"The input {name} is larger than the server's {limit} bytes, "
-                "or of no known size."
-            )
-        if dtype == tf.string and not proto.string_val:
-            # make_ndarray would fill in "", which is no bytes.
-            return np.full(
-                tuple(dim.size for dim in proto.tensor_shape.dim), b"", object
-            )
-        return np.asarray(tf.make_ndarray(proto))
-    except (TypeError, ValueError, KeyError) as error:
-        raise invalid(f"The input {name} is no tensor: {error}") from error
-
-
-def _write(proto, array):
-    field = _FIELDS.get(array.dtype.type)
-    if field is None:  # strings and rare types
-        proto.CopyFrom(tf.make_tensor_proto(array))
-        return
-    proto.dtype = tf.as_dtype(array.dtype).as_datatype_enum
-    proto.tensor_shape.SetInParent()
-    for size in array.shape:
-        proto.tensor_shape.dim.add(size=size)
-    getattr(proto, field).extend(array.ravel().tolist())
+    """Says which version and signature the answer is of."""
+    spec = answer.model_spec
+    spec.name = asked.name
+    spec.signature_name = asked.signature_name or DEFAULT_SIGNATURE
+    spec.version.value = version

@@ -1,18 +1,21 @@
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 from grpc import StatusCode
 from tensorflow.core.protobuf import meta_graph_pb2
-from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+from keras_radn import hooks
 from keras_radn.serving.errors import ServingError, from_tensorflow, invalid
 
 DEFAULT_SIGNATURE = "serving_default"
-WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
-# TF-Serving's own bound.
-_MAX_WARMUP_RECORDS = 1000
+_METHODS = (
+    tf.saved_model.PREDICT_METHOD_NAME,
+    tf.saved_model.CLASSIFY_METHOD_NAME,
+    tf.saved_model.REGRESS_METHOD_NAME,
+)
 
 
 class Servable:
@@ -27,7 +30,7 @@ class Servable:
 
     Raises:
         tf.errors.OpError, OSError, RuntimeError, ValueError: the folder is no
-            SavedModel with the tag `serve`, or its warm-up requests fail.
+            SavedModel with the tag `serve`.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -43,8 +46,7 @@ class Servable:
                 name: _copy(signature)
                 for name, signature in meta_graph.signature_def.items()
             }
-            for request in _read_warmup(Path(path) / WARMUP_FILE):
-                self._warm_up(request)
+            self._leave_shapes_to_the_graph()
         except BaseException:
             self._session.close()
             raise
@@ -82,32 +84,97 @@ class Servable:
             An array per output.
 
         Raises:
-            ServingError: inputs that do not fit, or what the graph raised.
+            ServingError: there is no such signature
+                (`FAILED_PRECONDITION`), inputs that do not fit, or what the
+                graph raised.
         """
-        signature = self.signature(signature_name)
+        name = signature_name or DEFAULT_SIGNATURE
+        if name not in self.signatures:
+            raise ServingError(
+                StatusCode.FAILED_PRECONDITION,
+                f'Serving signature key "{name}" not found.',
+            )
+        signature = self.signatures[name]
+        _check_method(signature)
         _check_inputs(signature, inputs)
         outputs = _chosen_outputs(signature, output_filter)
+        feeds = {signature.inputs[k].name: inputs[k] for k in inputs}
+        try:
+            return self.run(
+                feeds, {k: v.name for k, v in outputs.items()}, timeout
+            )
+        except ServingError as error:
+            # Graphs that were given another shape do not always say so.
+            shapes = _other_shapes(signature, inputs)
+            if error.code != StatusCode.INVALID_ARGUMENT or not shapes:
+                raise
+            raise invalid(error.message + shapes) from error
+
+    def run(
+        self,
+        feeds: Mapping[str, np.ndarray],
+        fetches: Mapping[str, str],
+        timeout: float | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Runs the graph.
+
+        Args:
+            feeds: an array per name of a tensor.
+            fetches: names of tensors, by what they are called in the result.
+            timeout: seconds after which the run is given up.
+
+        Returns:
+            An array per key of `fetches`; strings as `object` arrays of
+            `bytes`.
+
+        Raises:
+            ServingError: a name is not in the graph or
+                (`FAILED_PRECONDITION`), or what the graph raised.
+        """
+        feed_dict = {self._tensor(name): a for name, a in feeds.items()}
+        tensors = {key: self._tensor(name) for key, name in fetches.items()}
         options = None
         if timeout is not None:
             options = tf.compat.v1.RunOptions(
                 timeout_in_ms=max(1, round(timeout * 1000))
             )
         try:
-            return self._session.run(
-                {name: info.name for name, info in outputs.items()},
-                {signature.inputs[k].name: inputs[k] for k in inputs},
-                options=options,
-            )
+            results = self._session.run(tensors, feed_dict, options=options)
         except tf.errors.OpError as error:
             raise from_tensorflow(error) from error
+        except (TypeError, ValueError) as error:  # another type than it says
+            raise ServingError(
+                StatusCode.FAILED_PRECONDITION,
+                f"The signature does not fit its graph: {error}",
+            ) from error
+        return {key: _as_array(value) for key, value in results.items()}
 
     def close(self) -> None:
         """Frees the memory. Nothing may be running."""
         self._session.close()
 
-    def _warm_up(self, request):
-        inputs = {k: tf.make_ndarray(v) for k, v in request.inputs.items()}
-        self.predict(request.model_spec.signature_name, inputs)
+    def _tensor(self, name):
+        try:
+            tensor = self._session.graph.get_tensor_by_name(name)
+        except (KeyError, ValueError):
+            raise ServingError(
+                StatusCode.FAILED_PRECONDITION,
+                f"The graph has no tensor {name!r}, which the signature names.",
+            ) from None
+        if tensor.dtype in (tf.resource, tf.variant):
+            raise ServingError(
+                StatusCode.UNIMPLEMENTED,
+                f"The tensor {name} is a {tensor.dtype.name}, which no message "
+                "can hold.",
+            )
+        return tensor
+
+    def _leave_shapes_to_the_graph(self):
+        """Lets sessions feed tensors of any shape, as TF-Serving does."""
+        for signature in self.signatures.values():
+            for info in signature.inputs.values():
+                with contextlib.suppress(ServingError):
+                    hooks.forget_shape(self._tensor(info.name))
 
 
 def _copy(signature):
@@ -117,14 +184,12 @@ def _copy(signature):
     return copy
 
 
-def _read_warmup(path) -> Iterator[predict_pb2.PredictRequest]:
-    if not path.is_file():
-        return
-    records = tf.data.TFRecordDataset(str(path)).take(_MAX_WARMUP_RECORDS)
-    for record in records:
-        log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
-        if log.WhichOneof("log_type") == "predict_log":
-            yield log.predict_log.request
+def _check_method(signature):
+    if signature.method_name not in _METHODS:
+        raise invalid(
+            "Expected prediction signature method_name to be one of "
+            f"{{{', '.join(_METHODS)}}}. Was: {signature.method_name}"
+        )
 
 
 def _check_inputs(signature, inputs):
@@ -144,11 +209,7 @@ def _check_inputs(signature, inputs):
         )
     for name, array in inputs.items():
         info = signature.inputs[name]
-        if info.WhichOneof("encoding") != "name":
-            raise ServingError(
-                StatusCode.UNIMPLEMENTED,
-                f"The input {name} is not a dense tensor.",
-            )
+        _check_dense("input", name, info)
         dtype = tf.as_dtype(info.dtype)
         received = tf.as_dtype(array.dtype)
         if received != dtype:
@@ -156,12 +217,22 @@ def _check_inputs(signature, inputs):
                 f"The input {name} has to be {dtype.name}. Received: "
                 f"{received.name}."
             )
+
+
+def _other_shapes(signature, inputs):
+    """A sentence on the inputs whose shapes are not the signature's."""
+    sentences = []
+    for name, array in inputs.items():
+        info = signature.inputs[name]
         shape = tf.TensorShape(info.tensor_shape)
-        if not shape.is_compatible_with(array.shape):
-            raise invalid(
-                f"The input {name} has to have the shape {shape}. Received: "
-                f"{tf.TensorShape(array.shape)}."
+        if info.HasField("tensor_shape") and not shape.is_compatible_with(
+            array.shape
+        ):
+            sentences.append(
+                f" The input {name} has the shape {array.shape}, in the "
+                f"signature {shape}."
             )
+    return "".join(sentences)
 
 
 def _chosen_outputs(signature, names):
@@ -173,7 +244,26 @@ def _chosen_outputs(signature, names):
             )
         if list(names).count(name) > 1:
             raise invalid(f"duplicate output tensor alias: {name}")
-    return {k: signature.outputs[k] for k in names or signature.outputs}
+    outputs = {k: signature.outputs[k] for k in names or signature.outputs}
+    for name, info in outputs.items():
+        _check_dense("output", name, info)
+    return outputs
+
+
+def _check_dense(kind, name, info):
+    if info.WhichOneof("encoding") != "name":
+        raise ServingError(
+            StatusCode.UNIMPLEMENTED,
+            f"The {kind} {name} is not a dense tensor.",
+        )
+
+
+def _as_array(value):
+    if isinstance(value, bytes):  # NumPy would drop zeros at its end
+        array = np.empty((), object)
+        array[()] = value
+        return array
+    return np.asarray(value)
 
 
 def _join(names):

@@ -22,7 +22,7 @@ from keras_radn.serving.model_manager import ModelManager
 from keras_radn.serving.predictor import Predictor
 from keras_radn.serving.rest import make_app
 from keras_radn.serving.rpc import make_grpc_server
-from keras_radn.sockets import authority, is_loopback, listen
+from keras_radn.system.sockets import authority, is_loopback, listen
 
 _logger = logging.getLogger("keras_radn.serving")
 _State = get_model_status_pb2.ModelVersionStatus.State
@@ -31,6 +31,7 @@ _MAX_CONNECTIONS = 512
 # Longer than any Retry-After: who comes back in time must not meet a connection
 # that is being closed.
 _KEEP_ALIVE_SECONDS = MAX_RETRY_AFTER + 15
+_WATCH_SECONDS = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +111,8 @@ class _Server:
 
     async def run(self):
         options = self._options
-        admission = Admission(options.workers, options.queue_length)
+        self._admission = Admission(options.workers, options.queue_length)
+        admission = self._admission
         metrics = Metrics(lambda: admission.taken, self._states)
         predictor = Predictor(
             self._manager,
@@ -123,22 +125,7 @@ class _Server:
         with listen(
             options.host, options.rest_port, _MAX_CONNECTIONS
         ) as listener:
-            rest = _Uvicorn(
-                uvicorn.Config(
-                    make_app(predictor, self._missing),
-                    http=functools.partial(
-                        Connection,
-                        header_timeout=max(1, options.timeout),
-                    ),
-                    log_config=None,
-                    access_log=False,
-                    lifespan="off",
-                    server_header=False,
-                    limit_concurrency=_MAX_CONNECTIONS,
-                    timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-                    timeout_graceful_shutdown=options.drain_seconds,
-                )
-            )
+            rest = _rest_server(make_app(predictor, self._missing), options)
             rpc, health = make_grpc_server(
                 predictor, allow_reload=is_loopback(options.host)
             )
@@ -149,6 +136,7 @@ class _Server:
             self._on_signals(stop)
             polling = threading.Thread(target=self._poll, name="poll")
             polling.start()
+            watching = asyncio.create_task(_watch(admission, health))
             serving = asyncio.create_task(rest.serve([listener]))
             stopped = asyncio.create_task(stop.wait())
             try:
@@ -160,6 +148,7 @@ class _Server:
                 )
             finally:
                 self._stopping.set()
+                watching.cancel()
                 rest.should_exit = True
                 await health.enter_graceful_shutdown()
                 await asyncio.gather(serving, rpc.stop(options.drain_seconds))
@@ -191,7 +180,10 @@ class _Server:
     def _missing(self):
         if self._stopping.is_set():
             return {"server": "is stopping"}
-        return self._manager.unavailable()
+        missing = self._manager.unavailable()
+        if self._admission.overdue():
+            missing["server"] = "no worker answers"
+        return missing
 
     def _states(self):
         for name in self._manager.names():
@@ -201,10 +193,37 @@ class _Server:
                     yield name, version.version, _State.Name(version.state)
 
 
+def _rest_server(app, options):
+    return _Uvicorn(
+        uvicorn.Config(
+            app,
+            http=functools.partial(
+                Connection, header_timeout=max(1, options.timeout)
+            ),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            limit_concurrency=_MAX_CONNECTIONS,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=options.drain_seconds,
+        )
+    )
+
+
+async def _watch(admission, health):
+    """Tells gRPC's clients whether there is a worker that answers."""
+    states = health_pb2.HealthCheckResponse
+    while True:
+        lost = admission.overdue()
+        await health.set("", states.NOT_SERVING if lost else states.SERVING)
+        await asyncio.sleep(_WATCH_SECONDS)
+
+
 class _Uvicorn(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self):
-        """They end both servers together, with the exit status 0."""
+        """Ends both servers at a signal, with the exit status 0."""
         yield
 
 

@@ -6,18 +6,21 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_radn.files.training_log import read_log
+from keras_radn.models import RADN
+from keras_radn.peers import PRESETS as PEERS
+from keras_radn.peers.figures import TABLE_1
 from keras_radn.training.config import TrainingConfig
-from keras_radn.training.train import LOG, train, validation_pairs
-from keras_radn.training_log import read_log
+from keras_radn.training.run import train
+from keras_radn.training.run_folder import LOG
+from keras_radn.training.sources import validation_pairs
 
 # Rows of the paper's tables and their PSNR on GoPro, dB.
 TABLES = {
     1: {
-        "radn1": 30.77,
-        "radn2": 31.17,
-        "radn3": 31.42,
-        "radn4": 31.58,
-        "radn_final": 31.76,
+        row: reported.psnr
+        for row, reported in TABLE_1.items()
+        if row in RADN.presets
     },
     2: {
         "residual_0": 29.8,
@@ -95,7 +98,10 @@ def compare(
 
 
 def ablate(
-    config: TrainingConfig, table: int, output: str | os.PathLike
+    config: TrainingConfig,
+    table: int,
+    output: str | os.PathLike,
+    peers: bool = False,
 ) -> list[dict]:
     """Trains the rows of a table of the paper under equal budgets.
 
@@ -105,19 +111,35 @@ def ablate(
             for its ImageNet encoder. RADN1's encoder is random in any case.
         table: 1 (RADN) or 2 (the residual baseline).
         output: a folder that gets a run per row.
+        peers: whether the networks of others in Table 1 are trained, too.
+            `model` and `start` of the configuration are not for them.
 
     Returns:
         Per row what `compare` gives, and `paper_psnr` (on GoPro, dB).
 
     Raises:
-        ValueError: if there is no such table; and as `compare`.
+        ValueError: if there is no such table, or one without networks of
+            others; and as `compare`.
     """
     if table not in TABLES:
         raise ValueError(f"`table` must be 1 or 2. Received: {table!r}")
+    if peers and table != 1:
+        raise ValueError(
+            f"The networks of others are rows of Table 1. Received: {table}"
+        )
     presets = dict(TABLES[table])
     if config.encoder_weights == "random":
         presets.pop("radn2", None)
     rows = {preset: {"preset": preset} for preset in presets}
+    if peers:
+        competitors = {
+            row: reported.psnr
+            for row, reported in TABLE_1.items()
+            if row in PEERS
+        }
+        presets |= competitors
+        for row in competitors:
+            rows[row] = {"preset": row, "model": {}, "start": None}
     if "radn1" in rows:
         # The row of the random encoder, whatever the others start from.
         rows["radn1"]["encoder_weights"] = "random"

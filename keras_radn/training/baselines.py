@@ -6,8 +6,8 @@ import numpy as np
 from skimage.restoration import richardson_lucy, wiener
 
 # Motion is not known to these methods, so they get an isotropic Gaussian.
-# Of those with a standard deviation of 1, 1.5 and 2 pixels, and of these
-# settings, the best on real pairs (REDS) that no figure is measured on.
+# Standard deviations of 1, 1.5 and 2 pixels and several settings were tried;
+# these are best on real pairs (REDS) from which no published figure comes.
 _SIGMA = 1.0
 _SIDE = 7
 _BALANCE = 0.1

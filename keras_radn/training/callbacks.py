@@ -8,7 +8,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 from rich.console import Console
 from rich.progress import (
@@ -21,13 +20,17 @@ from rich.progress import (
 
 from keras_radn.datasets import ImagePairs
 from keras_radn.files import written_beside
-from keras_radn.layers.batch_normalization import BatchNormalization
-from keras_radn.optimizers.optimizer import steers
+from keras_radn.layers.steering import steers
+from keras_radn.ops import backend
 from keras_radn.training.evaluate import scores
+from keras_radn.training.statistics import norms_of
 
 
 def completed_steps(model: keras.Model) -> int:
-    """Training steps that the model has behind it, in all its runs."""
+    """Training steps that the model has behind it, in all its runs.
+
+    In the middle of an epoch JAX keeps its weights and this number elsewhere.
+    """
     return int(ops.convert_to_numpy(model.optimizer.iterations))
 
 
@@ -36,7 +39,7 @@ class Guard(keras.callbacks.Callback):
 
     Args:
         steps: steps of the whole run.
-        checkpoint: file of which the message says that it is kept.
+        checkpoint: the file that is kept, for the message.
 
     Raises:
         FloatingPointError: during training, if the loss or, at the end of an
@@ -48,10 +51,14 @@ class Guard(keras.callbacks.Callback):
         self.steps = steps
         self.checkpoint = checkpoint
 
+    def on_train_begin(self, logs=None):
+        self.step = completed_steps(self.model)
+
     def on_train_batch_end(self, batch, logs=None):
+        self.step += 1
         if not math.isfinite((logs or {}).get("loss", 0.0)):
             self._stop("the loss")
-        if completed_steps(self.model) >= self.steps:
+        if self.step >= self.steps:
             self.model.stop_training = True
 
     def on_epoch_end(self, epoch, logs=None):
@@ -65,7 +72,7 @@ class Guard(keras.callbacks.Callback):
         if self.checkpoint.exists():
             kept = f"the last checkpoint, {self.checkpoint}, is kept"
         raise FloatingPointError(
-            f"At step {completed_steps(self.model)} {what} is NaN or infinite; "
+            f"At step {self.step} {what} is NaN or infinite; "
             f"{kept}. Lower `learning_rate` or `clip_norm`, or use float32."
         )
 
@@ -78,11 +85,14 @@ class FreezeNorms(keras.callbacks.Callback):
 
     Args:
         step: steps of the whole run before that.
+        measure: called at that step, before they are frozen: sets the averages
+            to what the weights need (`measure_statistics`).
     """
 
-    def __init__(self, step: int):
+    def __init__(self, step: int, measure: Callable[[], None] | None = None):
         super().__init__()
         self.step = step
+        self.measure = measure
 
     def on_train_begin(self, logs=None):
         self.next = completed_steps(self.model)
@@ -90,6 +100,9 @@ class FreezeNorms(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch, logs=None):
         if self.next >= self.step and not self.frozen:
+            if self.next == self.step and self.measure is not None:
+                backend.read_state(self.model)
+                self.measure()
             self._set(True)
         self.next += 1
 
@@ -99,9 +112,8 @@ class FreezeNorms(keras.callbacks.Callback):
 
     def _set(self, frozen):
         self.frozen = frozen
-        for layer in self.model._flatten_layers():
-            if isinstance(layer, BatchNormalization):
-                layer.frozen = frozen
+        for norm in norms_of(self.model):
+            norm.frozen = frozen
         self.model.make_train_function(force=True)  # the old one is traced
 
 
@@ -146,8 +158,12 @@ class Checkpoint(keras.callbacks.Callback):
         self.path = path
 
     def on_epoch_end(self, epoch, logs=None):
+        self.save(self.model)
+
+    def save(self, model: keras.Model) -> None:
+        """Writes the file."""
         with written_beside(self.path) as partial:
-            self.model.save(partial)
+            model.save(partial)
 
 
 class Validation(keras.callbacks.Callback):
@@ -163,6 +179,10 @@ class Validation(keras.callbacks.Callback):
         best: highest `val_psnr` of earlier runs.
         write_best: called when `val_psnr` is higher than ever, while the model
             has the averaged weights.
+        measure: called before a validation with averaged weights: gives batch
+            norms the statistics that these need.
+        end: no validation goes on beyond this moment of `time.monotonic`, if it
+            takes as long as the one before.
     """
 
     def __init__(
@@ -172,8 +192,13 @@ class Validation(keras.callbacks.Callback):
         epochs: int = 1,
         best: float = -math.inf,
         write_best: Callable[[], None] | None = None,
+        measure: Callable[[], None] | None = None,
+        end: float = math.inf,
     ):
         super().__init__()
+        self.measure = measure
+        self.end = end
+        self.seconds = 0.0
         self.pairs = pairs
         self.indices = []
         if pairs is not None:
@@ -188,21 +213,22 @@ class Validation(keras.callbacks.Callback):
     def set_model(self, model):
         super().set_model(model)
         self._swap.set_model(model)
-        # Outside of a distribution strategy: once, not by each replica.
-        self._predict = tf.function(
-            lambda images: model(images, training=False),
-            input_signature=[tf.TensorSpec([1, None, None, 3])],
-        )
+        self._predict = backend.inference_call(model)
 
     def on_epoch_end(self, epoch, logs=None):
         means = {"psnr": math.nan, "ssim": math.nan}
-        if len(self.indices) and (epoch + 1) % self.epochs == 0:
-            # Of float16 the optimizer is within one that scales the loss.
+        start = time.monotonic()
+        due = len(self.indices) and (epoch + 1) % self.epochs == 0
+        if due and start + self.seconds < self.end:
+            # In float16 another optimizer, which scales the loss, wraps it.
             optimizer = self.model.optimizer
             optimizer = getattr(optimizer, "inner_optimizer", optimizer)
             averaged = optimizer.use_ema
             if averaged:
                 self._swap.on_test_begin()
+                statistics = [v.numpy() for v in self._statistics()]
+                if self.measure is not None:
+                    self.measure()
             rows = [self._scores(index) for index in self.indices]
             means = {key: np.mean([row[key] for row in rows]) for key in means}
             if means["psnr"] > self.best:
@@ -211,7 +237,19 @@ class Validation(keras.callbacks.Callback):
                     self.write_best()
             if averaged:
                 self._swap.on_test_end()
+                for variable, value in zip(
+                    self._statistics(), statistics, strict=True
+                ):
+                    variable.assign(value)
+            self.seconds = time.monotonic() - start
         logs.update({f"val_{key}": float(means[key]) for key in means})
+
+    def _statistics(self):
+        return [
+            variable
+            for norm in norms_of(self.model)
+            for variable in norm.non_trainable_variables
+        ]
 
     def _scores(self, index):
         blurred, sharp = self.pairs.whole(index)
@@ -262,6 +300,11 @@ class TrainingProgress(keras.callbacks.Callback):
             "Training", total=self.steps, completed=self.step, rate=self.rate
         )
         self.first = None
+
+    def expect(self, steps: int) -> None:
+        """Tells how many steps the run will have, if that was not known."""
+        self.steps = steps
+        self.bar.update(self.task, total=steps)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch_first = self.step, time.perf_counter()

@@ -39,10 +39,14 @@ class TrainingConfig:
     gradient, and that patches are flipped and turned by right angles.
 
     Attributes:
-        preset: key of `RADN.presets` or `ResidualBaseline.presets`.
+        preset: key of `RADN.presets`, `ResidualBaseline.presets` or the presets
+            of a network in `keras_radn.peers`.
         encoder_weights: of RADN: `"imagenet"`, `"random"` or the path of a
             DenseNet-121 weights file; `"preset"` is what the preset says.
         model: further arguments of the network that replace the preset's.
+        start: a trained `RADN` with whose weights the network starts: a
+            `.keras` file, or a preset with packaged weights. A smaller one
+            grows (`keras_radn.models.grow`); give some `warmup_steps`.
         gopro: folder of the GoPro set, which holds `train` and `test`: trained
             on the one, validated on the other; see `keras_radn.datasets.gopro`.
         pairs: folder or list of real pairs, or `None`; see
@@ -54,6 +58,10 @@ class TrainingConfig:
         pairs_share: share of patches from the real pairs, if there are other
             sources.
         videos_share: share of patches from the videos, if there are stills.
+        pairs_reduction: by how much patches of real pairs are reduced at most;
+            see `keras_radn.datasets.ImagePairs`.
+        repeats: how often a drawn patch is used; see
+            `keras_radn.datasets.patch_dataset`.
         strength: arguments of `keras_radn.datasets.BlurStrength`.
         candidates: crops of a still from which a patch is chosen; see
             `keras_radn.datasets.SyntheticBlur`.
@@ -84,11 +92,9 @@ class TrainingConfig:
             the attention's similarities, relative to that of the rest. At 1
             and a high learning rate offsets run away.
         steering_start: step before which these do not change.
-        decoder_lr_ratio: learning rate of RADN's decoder kernels, relative to
-            that of the rest. It has no batch norms: at 1 and a high learning
-            rate most of its filters become zero everywhere, for good.
         freeze_norms: step from which batch norms use their moving averages
-            in training, too; `None` for never.
+            in training, too, after these were measured; if negative, from the
+            start and as they are; `None` for never.
         warmup_steps: steps over which the learning rate rises from zero.
         decay_steps: last steps, over which a half cosine takes the learning
             rate to zero; `None` for all steps after the warm-up.
@@ -98,6 +104,8 @@ class TrainingConfig:
         clip_norm: bound on the global norm of the gradient.
         steps_per_epoch: steps between two checkpoints, each with a row in the
             log.
+        average_steps: with several processes (`train_in_processes`), steps
+            between two averages of their weights.
         dtype: dtype policy.
         seed: seed of weights and data.
 
@@ -118,6 +126,7 @@ class TrainingConfig:
     preset: str = "radn_final"
     encoder_weights: str = "preset"
     model: dict = dataclasses.field(default_factory=dict)
+    start: str | None = None
     gopro: str | None = None
     pairs: str | None = None
     blur: str | None = None
@@ -125,6 +134,8 @@ class TrainingConfig:
     videos: str | None = None
     pairs_share: float = 0.2
     videos_share: float = 0.2
+    pairs_reduction: float = 1.0
+    repeats: int = 1
     strength: dict = dataclasses.field(default_factory=dict)
     candidates: int = 1
     balance: float = 0.0
@@ -141,13 +152,13 @@ class TrainingConfig:
     learning_rate: float = 1e-4
     steering_lr_ratio: float = 1.0
     steering_start: int = 0
-    decoder_lr_ratio: float = 1.0
     freeze_norms: int | None = None
     warmup_steps: int = 0
     decay_steps: int | None = 0
     ema_momentum: float = 0.0
     clip_norm: float = 1.0
     steps_per_epoch: int = 1000
+    average_steps: int = 25
     dtype: str = "float32"
     seed: int = 0
 
@@ -175,6 +186,7 @@ class TrainingConfig:
             "batch_size",
             "steps",
             "steps_per_epoch",
+            "average_steps",
             "validation_epochs",
         ):
             if getattr(self, name) < 1:
@@ -186,6 +198,15 @@ class TrainingConfig:
             raise ValueError(
                 f"`balance` must not be negative. Received: {self.balance}"
             )
+        self._check_progression()
+        for name in ("pairs_share", "videos_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(
+                    f"`{name}` must be in [0, 1]. "
+                    f"Received: {getattr(self, name)}"
+                )
+
+    def _check_progression(self):
         for part in self.progression:
             if not isinstance(part, dict) or type(part.get("step")) is not int:
                 raise ValueError(
@@ -211,12 +232,6 @@ class TrainingConfig:
                 "`balance` must be 0 in all parts of `progression` or in none. "
                 f"Received: {balances}"
             )
-        for name in ("pairs_share", "videos_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(
-                    f"`{name}` must be in [0, 1]. "
-                    f"Received: {getattr(self, name)}"
-                )
 
     def _check_types(self):
         hints = typing.get_type_hints(type(self))
@@ -281,7 +296,6 @@ class TrainingConfig:
             ema_momentum=self.ema_momentum,
             steering_lr_ratio=self.steering_lr_ratio,
             steering_start=self.steering_start,
-            decoder_lr_ratio=self.decoder_lr_ratio,
         )
 
     @classmethod
@@ -294,7 +308,7 @@ class TrainingConfig:
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if it is no TOML, or a key or value is not known.
+            ValueError: if it is not TOML, or a key or value is not known.
         """
         path = Path(path)
         if not path.is_file():
@@ -309,7 +323,8 @@ class TrainingConfig:
                 f"{path} has unknown keys: {sorted(unknown)}. "
                 f"Known: {sorted(known)}."
             )
-        for key in _FOLDERS:
+        is_file = str(values.get("start", "")).endswith(".keras")
+        for key in (*_FOLDERS, "start") if is_file else _FOLDERS:
             if isinstance(values.get(key), str):
                 values[key] = str(path.parent / values[key])
         values |= {k: v for k, v in overrides.items() if v is not None}

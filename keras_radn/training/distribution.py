@@ -2,15 +2,17 @@
 
 import json
 import os
+from typing import TYPE_CHECKING, Any
 
-import tensorflow as tf
+from keras_radn.ops import backend
 
-from keras_radn.models.deblurring_model import spans_machines
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 STRATEGIES = ("mirrored", "multi-worker")
 
 
-def make_strategy(name: str | None) -> tf.distribute.Strategy:
+def make_strategy(name: str | None) -> "tf.distribute.Strategy":
     """The distribution strategy of a name.
 
     Args:
@@ -20,7 +22,8 @@ def make_strategy(name: str | None) -> tf.distribute.Strategy:
             of them must run the same command.
 
     Raises:
-        ValueError: if the name is not known or `TF_CONFIG` is no cluster.
+        ImportError: if Keras runs on another backend.
+        ValueError: if the name is not known or `TF_CONFIG` is not a cluster.
 
     Example:
 
@@ -31,6 +34,9 @@ def make_strategy(name: str | None) -> tf.distribute.Strategy:
         model = keras_radn.RADN(encoder_weights="random")
     ```
     """
+    backend.require_tensorflow("A distribution strategy")
+    import tensorflow as tf
+
     if name is None:
         return tf.distribute.get_strategy()
     if name == "mirrored":
@@ -56,9 +62,9 @@ def make_strategy(name: str | None) -> tf.distribute.Strategy:
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 
-def is_chief(strategy: tf.distribute.Strategy) -> bool:
+def is_chief(strategy: Any) -> bool:
     """Whether this process writes the files of a run."""
-    if not spans_machines(strategy):
+    if not backend.spans_machines(strategy):
         return True
     resolver = strategy.cluster_resolver
     chief = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"

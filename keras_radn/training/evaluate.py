@@ -1,15 +1,14 @@
-import functools
 import os
 import time
 from collections.abc import Callable
 from statistics import fmean
 
-import keras
 import numpy as np
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from keras_radn.datasets import ImagePairs
-from keras_radn.inference import deblur
+from keras_radn.inference import Deblurrer
+from keras_radn.inference.deblurrer import Network
 
 # Side of the Gaussian window of SSIM: 3.5 sigmas to each side.
 SSIM_WINDOW = 11
@@ -45,7 +44,7 @@ def scores(sharp: np.ndarray, image: np.ndarray) -> dict[str, float]:
         sigma=1.5,
         use_sample_covariance=False,
     )
-    # Infinity would be the mean of all images, and is no JSON. The error of
+    # Infinity would be the mean of all images, and is not JSON. The error of
     # equal images is divided by.
     with np.errstate(divide="ignore"):
         psnr = min(peak_signal_noise_ratio(sharp, image), 100)
@@ -54,32 +53,27 @@ def scores(sharp: np.ndarray, image: np.ndarray) -> dict[str, float]:
 
 def evaluate_pairs(
     root: str | os.PathLike,
-    model: keras.Model | None = None,
+    model: Deblurrer | Network | None = None,
     blur: str | None = None,
-    ensemble: bool = False,
     restore: Callable[[np.ndarray], np.ndarray] | None = None,
-    *,
-    multi_scale: bool = False,
-    tile: int | str | None = None,
 ) -> list[dict]:
     """PSNR and SSIM before and after, for each pair of a folder.
 
     Protocol: RGB, whole images (also those that `keras_radn.deblur` would cut
     into tiles), no crop, output clipped and rounded to 8 bits;
     scikit-image's PSNR, and its SSIM with a Gaussian window (sigma 1.5, the
-    mean of the three channels). Seconds are those from array to array, after a
+    mean of the three channels). The network is in the form and dtype in which
+    `keras_radn.deblur` runs it. Seconds are those from array to array, after a
     call with an image of the same size.
 
     Args:
         root: a folder with blurred and sharp images; see `find_pairs`.
-        model: see `keras_radn.deblur`.
+        model: see `keras_radn.deblur`. Of a `Deblurrer` the tiles are its own;
+            `tile=None`, whole images, is the protocol, and what a network on
+            its own gets.
         blur: name of the folders of blurred images; see `find_pairs`.
-        ensemble: whether to use the self-ensemble (Final+).
         restore: what is measured in place of a model: a function of uint8
             `(height, width, 3)`, for example one of `CLASSICAL`.
-        multi_scale: whether to use the ensemble of scales; see
-            `keras_radn.deblur`.
-        tile: see `keras_radn.deblur`; `None`, whole images, is the protocol.
 
     Returns:
         Per pair a dictionary with `name`, `blurred_psnr`, `deblurred_psnr`
@@ -87,8 +81,8 @@ def evaluate_pairs(
 
     Raises:
         FileNotFoundError: if there are no pairs or a partner is missing.
-        ValueError: if a file is no image, the sizes of a pair differ, or a
-            side has less than 11 pixels.
+        ValueError: if a file is not an image, the sizes of a pair differ, a
+            side has less than 11 pixels, or as `keras_radn.deblur`.
 
     Example:
 
@@ -102,10 +96,10 @@ def evaluate_pairs(
     pairs = ImagePairs(root, blur)
     warm_up = restore
     if restore is None:
-        warm_up = functools.partial(deblur, model=model, tile=tile)
-        restore = functools.partial(
-            warm_up, ensemble=ensemble, multi_scale=multi_scale
-        )
+        restore = model
+        if not isinstance(model, Deblurrer):
+            restore = Deblurrer(model, tile=None)
+        warm_up = restore.without_ensembles()
     warm = set()
     rows = []
     for i in range(len(pairs)):

@@ -10,7 +10,7 @@ except ImportError as error:
         "Drawing needs Matplotlib: pip install 'keras-radn[visualize]'."
     ) from error
 
-from keras_radn.training_log import read_log
+from keras_radn.files.training_log import read_log
 
 
 def training_curves(logs: Mapping[str, str | os.PathLike]) -> Figure:

@@ -1,14 +1,14 @@
 """Arrays of what a network estimates inside for an image."""
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
-from keras_radn.inference.deblur import white_level
 from keras_radn.inference.tiling import affordable_pixels
 from keras_radn.layers import (
     DeformableConv2D,
@@ -16,6 +16,7 @@ from keras_radn.layers import (
     PadToMultiple,
     SelfAttention,
 )
+from keras_radn.pictures.pixels import check_image, white
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class Inspection:
         image: the picture, float32 `(height, width, 3)` in [0, 1].
 
     Raises:
-        ValueError: if the network has neither, the array is no image, or it is
-            too large.
+        ValueError: if the network has neither, the array is not an image, or it
+            is too large.
 
     Example:
 
@@ -100,7 +101,7 @@ class Inspection:
         padded = [la.output for la in model.layers if _pads(la)]
         images = model.inputs[0]
         network = keras.Model(images, [inputs, *padded])
-        batch = tf.cast(self.image[np.newaxis], images.dtype)
+        batch = ops.cast(self.image[np.newaxis], images.dtype)
         features, *padded = network(batch, training=False)
         return features, (padded or [batch])[0].shape[1]
 
@@ -263,10 +264,9 @@ class Inspection:
         stride = self._stride(features)
         cell = self._cell(point, stride)
         weights = self._attention.attention(features, cell)[..., np.newaxis]
-        relative = self._inside(weights, stride)[..., 0] * np.prod(
-            weights.shape
-        )
-        return self._upsample(relative, stride)
+        stride *= self._attention.pool_size
+        relative = self._inside(weights, stride)[..., 0]
+        return self._upsample(relative * math.prod(weights.shape), stride)
 
     def _attention_features(self):
         if self._attention is None:
@@ -301,7 +301,8 @@ class Inspection:
     def _inside(self, features, stride):
         """The first of a batch, without the positions in the padding."""
         height, width = (-(-side // stride) for side in self.image.shape[:2])
-        inside = tf.cast(features[0, :height, :width], tf.float32).numpy()
+        inside = ops.cast(features[0, :height, :width], "float32")
+        inside = ops.convert_to_numpy(inside)
         if not np.isfinite(inside).all():
             raise ValueError(
                 "The network computes NaN or infinite numbers for this image; "
@@ -322,10 +323,11 @@ class Inspection:
 
     def _upsample(self, values, stride):
         height, width = values.shape
-        resized = tf.image.resize(
+        resized = ops.image.resize(
             values[..., np.newaxis], (height * stride, width * stride)
         )
-        return resized[: self.image.shape[0], : self.image.shape[1], 0].numpy()
+        resized = ops.convert_to_numpy(resized)[..., 0]
+        return resized[: self.image.shape[0], : self.image.shape[1]]
 
 
 def _has_offsets(layer):
@@ -349,8 +351,7 @@ def _check_size(image, max_pixels):
         raise ValueError(
             f"The image has {pixels / 1e6:.1f} megapixels; up to "
             f"{max_pixels / 1e6:.1f} can be looked into. Reduce it, or raise "
-            "the limit (`max_pixels`, --max-megapixels) if there is enough "
-            "memory."
+            "`max_pixels` if there is enough memory."
         )
 
 
@@ -364,7 +365,7 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
         float32 `(height, width, 3)` in [0, 1].
 
     Raises:
-        ValueError: if the array is no image.
+        ValueError: if the array is not an image.
 
     Example:
 
@@ -374,9 +375,11 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
     rgb = visualize.as_rgb(sharp_bytes)  # float32 in [0, 1]
     ```
     """
-    white = white_level(image)
+    check_image(image)
     if image.ndim == 2:
         image = image[..., np.newaxis]
     colors = 3 if image.shape[2] > 2 else 1
-    image = image[..., :colors].astype("float32") / np.float32(white)
+    image = image[..., :colors].astype("float32") / np.float32(
+        white(image.dtype)
+    )
     return np.broadcast_to(image, (*image.shape[:2], 3))

@@ -3,20 +3,23 @@ import dataclasses
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio
 
 from keras_radn import RADN
-from keras_radn.cli import deblur as deblur_command
 from keras_radn.cli import models as models_command
-from keras_radn.cli.main import main
-from keras_radn.datasets.files import read_rgb
+from keras_radn.cli import network_options
+from keras_radn.cli.main import command_parser, main
+from keras_radn.datasets.image_files import read_rgb
 from tests.conftest import TINY_RADN
 
 
@@ -31,7 +34,7 @@ def identity_file(tmp_path_factory):
 @pytest.fixture
 def identity(monkeypatch):
     """The same at once, in place of the packaged network."""
-    monkeypatch.setattr(deblur_command, "load_network", lambda *_: lambda x: x)
+    monkeypatch.setattr(network_options, "chosen_model", lambda _: lambda x: x)
 
 
 @pytest.fixture
@@ -125,7 +128,7 @@ def test_dry_run_and_existing_files(picture, identity, tmp_path, capsys):
     (output / "second.png").write_text("precious")
     status, out, err = run(capsys, *command, "--dry-run")
     assert (status, out) == (1, plan[:1])
-    assert "exists already" in err[0]
+    assert "exists already; choose another output or use --force." in err[0]
     status, out, err = run(capsys, *command, "--skip-existing")
     assert (status, out) == (0, [str(output / "photo.png")])
     assert err == [f"keras-radn: skipped: {output}/second.png exists already"]
@@ -169,6 +172,21 @@ def test_wrong_options_of_deblur(option, picture, capsys):
 
 
 @pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--tile", "100", "--overlap", "64"], "a third of `tile`"),
+        (["--workers", "2"], "--workers is for work with --ray"),
+        (["--manifest", "a"], "--manifest is for work with --ray"),
+        (["--ray", "--compare"], "--compare is not available with --ray"),
+    ],
+)
+def test_options_that_do_not_go_together(options, message, capsys):
+    status, out, err = run(capsys, "deblur", "a.png", "-o", "out/", *options)
+    assert (status, out, len(err)) == (2, [], 1)
+    assert message in err[0]
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["{picture}", "-o", "/proc/nowhere/out"], "folder cannot be made"),
@@ -178,8 +196,7 @@ def test_wrong_options_of_deblur(option, picture, capsys):
         (["{picture}", "-o", "{tmp}/none/out.png"], "cannot be written"),
         (["{picture}", "--force", "-o", "{picture}"], "one of the inputs"),
         (["{picture}", "{tmp}/b", "-o", "{tmp}/a.png"], "give a folder"),
-        (["{picture}", "{tmp}/b/photo.png", "-o", "{tmp}/a"], "same name"),
-        (["{picture}", "-o", "{tmp}/a.xyz"], "no image format"),
+        (["{picture}", "-o", "{tmp}/a.xyz"], "not an image format"),
         (
             ["{picture}", "-o", "{tmp}/a.png", "--max-megapixels", "0.001"],
             "photo.png: has more than 0.001 megapixels",
@@ -203,29 +220,75 @@ def test_errors(arguments, message, picture, identity_file, tmp_path, capsys):
     assert picture.read_bytes() == before
 
 
-def test_damaged_model_file(picture, tmp_path, capsys):
-    model = tmp_path / "damaged.keras"
-    model.write_text("not a model")
-    status, _, err = run(
-        capsys, "deblur", picture, "-o", tmp_path / "a.png", "--model", model
-    )
-    assert (status, len(err)) == (1, 1)
-    assert "damaged.keras" in err[0]
-
-
 @pytest.mark.parametrize(
-    "arguments",
+    ("name", "message"),
     [
-        ["deblur", "a.png", "-o", "b", "--max-megapixels", "nan"],
-        ["deblur", "a.png", "-o", "b", "--max-megapixels", "-1"],
-        ["benchmark", "--repetitions", "0"],
+        ("damaged.keras", "damaged or cut short"),
+        ("gray.keras", "maps images"),
+        ("half.keras", "must answer with images of the size"),
+        ("nan.keras", "NaN or infinite"),
     ],
 )
-def test_numbers_out_of_their_bounds(arguments, capsys):
-    status, out, err = run(capsys, *arguments)
+def test_networks_that_cannot_be_used(name, message, picture, tmp_path, capsys):
+    images = keras.Input((None, None, 3))
+    layer = {
+        "gray.keras": keras.layers.Conv2D(1, 1),
+        "half.keras": keras.layers.MaxPool2D(),
+        "nan.keras": keras.layers.Rescaling(np.nan),
+    }
+    model, target = tmp_path / name, tmp_path / "a.png"
+    model.write_text("not a model")
+    if name in layer:
+        keras.Model(images, layer[name](images)).save(model)
+    command = ["deblur", picture, "-o", target, "--model", model]
+    status, out, err = run(capsys, *command)
     assert (status, out, len(err)) == (1, [], 1)
-    assert f"{arguments[-2]} has to be from " in err[0]
-    assert f"Received: {arguments[-1]}" in err[0]
+    assert message in err[0]
+    assert not target.exists()
+
+
+def test_a_dtype_that_the_network_cannot_have(picture, tmp_path, capsys):
+    images = keras.Input((None, None, 3))
+    model, target = tmp_path / "other.keras", tmp_path / "a.png"
+    keras.Model(images, keras.layers.ReLU()(images)).save(model)
+    command = ["deblur", picture, "-o", target, "--model", model, "--dtype"]
+    status, _, err = run(capsys, *command, "bfloat16")
+    assert (status, len(err)) == (1, 1)
+    assert "Only a RADN" in err[0]
+    assert run(capsys, *command, "float32")[0] == 0
+
+
+def commands():
+    """The parser of each command, by its name."""
+    return command_parser()._subparsers._group_actions[0].choices
+
+
+def numbers_with_bounds():
+    """Each option of each command whose type has bounds."""
+    return [
+        (name, action.option_strings[0])
+        for name, command in commands().items()
+        for action in command._actions
+        if getattr(action.type, "__name__", "") == "number"
+    ]
+
+
+@pytest.mark.parametrize("value", ["-1", "nan"])
+@pytest.mark.parametrize(("command", "option"), numbers_with_bounds())
+def test_numbers_out_of_their_bounds(command, option, value, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main([command, f"{option}={value}"])
+    assert exit_.value.code == 2
+    *_, error = capsys.readouterr().err.splitlines()
+    assert f"argument {option}: " in error
+    assert value in error
+
+
+def test_each_number_has_bounds():
+    """What is read as a plain number is not checked before the work."""
+    for command in commands().values():
+        for action in command._actions:
+            assert action.choices or action.type not in (int, float)
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
@@ -257,6 +320,12 @@ def test_a_name_that_the_terminal_cannot_show(
     assert line == f"{output}/\\u65e5\\u672c.png\n"
 
 
+def test_info_for_programs(capsys):
+    status, out, _ = run(capsys, "info", "--json")
+    assert status == 0
+    assert {"keras-radn", "Python", "GPU"} < json.loads("".join(out)).keys()
+
+
 def test_info(capsys):
     status, out, _ = run(capsys, "info")
     assert status == 0
@@ -269,25 +338,30 @@ def test_info(capsys):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_models(capsys, monkeypatch):
     build = lambda: RADN(**TINY_RADN)  # noqa: E731
-    rows = [("tiny", build, "a tiny one"), ("radn_final", build, "released")]
+    rows = [("tiny", build, "a tiny one"), ("lite", build, "released")]
     monkeypatch.setattr(models_command, "variants", lambda: rows)
     status, out, _ = run(capsys, "models", "--size", 64)
     assert status == 0
     assert "GMAC at 64x64" in out[0]
     assert out[2].startswith(f"| tiny | {build().count_params():,} | 0.0")
     assert out[2].endswith("| none | a tiny one |")
-    psnr = RADN.presets["radn_final"]["weights"]["psnr"]
+    psnr = RADN.presets["lite"]["weights"]["psnr"]
     assert f"| GoPro {psnr['GoPro']}, Kodak {psnr['Kodak']} |" in out[3]
 
 
 def test_evaluate(pairs_folder, identity_file, capsys, tmp_path):
     json_file, csv_file = tmp_path / "a.json", tmp_path / "a.csv"
-    status, out, _ = run(
+    status, out, err = run(
         capsys,
         *("evaluate", pairs_folder, "--model", identity_file),
         *("--json", json_file, "--csv", csv_file),
     )
     assert status == 0
+    [measured] = err
+    assert re.fullmatch(
+        "keras-radn: measured: the inference form of .* in (float32|bfloat16)",
+        measured,
+    )
     assert [line.split()[1] for line in out[2:]] == ["0.png", "1.png", "mean"]
     assert " +0.00 " in out[-1]
     rows = json.loads(json_file.read_text())
@@ -302,6 +376,26 @@ def test_evaluate(pairs_folder, identity_file, capsys, tmp_path):
     assert rows[2]["blurred_psnr"] == pytest.approx(mean)
 
 
+@pytest.mark.parametrize("dtype", ["auto", "bfloat16"])
+def test_evaluate_measures_what_deblur_writes(
+    dtype, pairs_folder, tiny_radn, tmp_path, capsys
+):
+    model, report = tmp_path / "tiny.keras", tmp_path / "a.json"
+    tiny_radn().save(model)
+    options = ["--model", model, "--dtype", dtype]
+    output = tmp_path / "out"
+    assert (
+        run(capsys, "deblur", pairs_folder / "blur", "-o", output, *options)[0]
+        == run(capsys, "evaluate", pairs_folder, "--json", report, *options)[0]
+        == 0
+    )
+    *rows, _ = json.loads(report.read_text())
+    for row in rows:
+        sharp = pixels(pairs_folder / "sharp" / row["name"])
+        expected = peak_signal_noise_ratio(sharp, pixels(output / row["name"]))
+        assert row["deblurred_psnr"] == pytest.approx(expected, abs=1e-9)
+
+
 def test_evaluate_before_the_work(pairs_folder, tmp_path, capsys):
     status, _, err = run(
         capsys, "evaluate", pairs_folder, "--json", tmp_path / "no" / "a.json"
@@ -313,9 +407,9 @@ def test_evaluate_before_the_work(pairs_folder, tmp_path, capsys):
 def test_train_says_what_is_missing(tmp_path, capsys):
     for arguments, message in (
         (["--config", tmp_path / "none.toml"], "no configuration file"),
-        (["--config", "radn_final_v3"], "Received none of them"),
+        (["--config", "from_scratch"], "Received none of them"),
         (
-            ["--config", "radn_final_v3", "--stills", tmp_path],
+            ["--config", "from_scratch", "--stills", tmp_path],
             "There are no images",
         ),
     ):
@@ -330,15 +424,16 @@ def test_train_says_what_is_missing(tmp_path, capsys):
 def test_train_another_variant(tmp_path, capsys, monkeypatch):
     configs = []
     monkeypatch.setattr(
-        "keras_radn.training.train", lambda config, *_: configs.append(config)
+        "keras_radn.training.train",
+        lambda config, *_, **__: configs.append(config),
     )
-    arguments = ["--config", "radn_final_v3", "--stills", tmp_path]
-    for extra in ([], ["--preset", "lite"]):
+    arguments = ["--config", "from_scratch", "--stills", tmp_path]
+    for extra in ([], ["--preset", "compact"]):
         status, *_ = run(capsys, "train", *arguments, *extra, "-o", tmp_path)
         assert status == 0
     assert configs == [
         dataclasses.replace(configs[0], preset=preset)
-        for preset in ("radn_final", "lite")
+        for preset in ("lite", "compact")
     ]
 
 

@@ -87,9 +87,6 @@ def test_onnx(export, tmp_path):
         (["litert", "-o", "{tmp}/a.onnx"], "must end in .tflite"),
         (["onnx", "-o", "{tmp}/none/a.onnx"], "no folder"),
         (["onnx", "-o", "{tmp}/old.onnx"], "exists already"),
-        (["onnx", "-o", "{tmp}/a.onnx", "--size", "8x8"], "--format litert"),
-        (["litert", "-o", "{tmp}/a.tflite", "--no-warmup"], "--no-warmup goes"),
-        (["onnx", "-o", "{tmp}/a.onnx", "--version", "3"], "saved_model only"),
         (
             ["litert", "-o", "{tmp}/a.tflite", "--precision", "int8"],
             "Calibration pictures are needed",
@@ -104,21 +101,6 @@ def test_onnx(export, tmp_path):
                 *("--calibration", "{tmp}"),
             ],
             "no pictures",
-        ),
-        (
-            ["saved_model", "-o", "{tmp}/a", "--version", "0"],
-            "must be positive",
-        ),
-        (
-            ["saved_model", "-o", "{tmp}/a", "--max-megapixels", "0"],
-            "must be at least 1 ",
-        ),
-        *(
-            (
-                ["saved_model", "-o", "{tmp}/a", "--max-megapixels", number],
-                f"megapixels has to be from 0 to 10000. Received: {number}",
-            )
-            for number in ("-1", "nan", "inf")
         ),
         (["saved_model", "-o", "{tmp}/old.onnx"], "old.onnx"),
     ],
@@ -136,10 +118,28 @@ def test_errors(arguments, message, export, network, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["onnx", "-o", "a.onnx", "--size", "8x8"], "--format litert"),
+        (["litert", "-o", "a.tflite", "--no-warmup"], "--no-warmup goes"),
+        (["onnx", "-o", "a.onnx", "--version", "3"], "saved_model only"),
+    ],
+)
+def test_options_of_another_format(arguments, message, export):
+    status, out, err = export("--format", *arguments)
+    assert (status, out, len(err)) == (2, [], 1)
+    assert message in err[0]
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ["--format", "torch", "-o", "a"],
         ["--format", "litert", "-o", "a.tflite", "--size", "big"],
+        ["--format", "litert", "-o", "a.tflite", "--size", "0x8"],
+        ["--format", "saved_model", "-o", "a", "--version", "0"],
+        ["--format", "saved_model", "-o", "a", "--version", str(2**63)],
+        ["--format", "saved_model", "-o", "a", "--max-megapixels", "0"],
         ["--format", "onnx", "-o", "a.onnx", "--preset", "radn1"],
     ],
 )

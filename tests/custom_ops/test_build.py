@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
+from keras_radn import RADN
 from keras_radn.cli.main import main
 from keras_radn.files import written_beside
+from keras_radn.models.packaged_weights import packaged_presets
 from keras_radn.ops import build, library
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +60,7 @@ def sanitized(tmp_path_factory):
         "cmake",
         *("-S", SOURCES, "-B", folder / "build"),
         f"-DPython_EXECUTABLE={sys.executable}",
-        "-DKERAS_RADN_SANITIZE=ON",
+        *("-DKERAS_RADN_SANITIZE=ON", "-DKERAS_RADN_CUDA=OFF"),
     )
     run("cmake", "--build", folder / "build", "--parallel", "2")
     run("cmake", "--install", folder / "build", "--prefix", folder)
@@ -69,24 +71,24 @@ def sanitized(tmp_path_factory):
     return library_folder
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(sys.platform != "linux", reason="preloads libasan")
-@pytest.mark.parametrize("cpu", ["best", "portable"])
-def test_fuzz_under_sanitizers(sanitized, cpu):
+@pytest.mark.parametrize(("cpu", "cases"), [("best", 1000), ("portable", 300)])
+def test_fuzz_under_sanitizers(sanitized, cpu, cases):
     printed = run(
-        *(sys.executable, "-m", "tests.ops.fuzz", "--alone", "--cases", 2000),
+        *(sys.executable, "-m", "tests.ops.fuzz", "--alone", "--cases", cases),
         *("--library", sanitized),
         # The C++ library too, for it must be there before exceptions are.
         LD_PRELOAD=preloaded("g++", "libasan.so", "libstdc++.so.6"),
         ASAN_OPTIONS="detect_leaks=0",  # Python's own
         KERAS_RADN_CPU=cpu if cpu != "best" else "",
     )
-    assert "2000 cases passed" in printed
+    assert f"{cases} cases passed" in printed
     expected = cpu if cpu != "best" else library.load().instruction_set
     assert printed.splitlines().count(expected) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_build_ops_writes_what_the_loader_finds(tmp_path, monkeypatch, capsys):
     (tmp_path / "ops").mkdir()
     monkeypatch.setattr(library, "folder", lambda: tmp_path / "ops")
@@ -229,9 +231,10 @@ def test_build_requirements_fit_the_pin():
     assert set(pins) == {"tensorflow-cpu==2.21.*", "tensorflow==2.21.*"}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_wheel_from_sdist(tmp_path):
-    """Isolated, as `pip install` of a release would build it."""
+    """Isolated, as `pip install` of a release would build it; without CUDA,
+    whose kernels are in the library of the environment."""
     # A clean copy: an sdist takes what is in the folder.
     source = tmp_path / "source"
     names = run("git", "-C", ROOT, "ls-files", "-co", "--exclude-standard")
@@ -240,14 +243,18 @@ def test_wheel_from_sdist(tmp_path):
             target = source / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, target)
-    run(sys.executable, "-m", "build", "--outdir", tmp_path / "dist", source)
+    run(
+        *(sys.executable, "-m", "build", "--outdir", tmp_path / "dist", source),
+        SKBUILD_CMAKE_ARGS="-DKERAS_RADN_CUDA=OFF",
+    )
     [wheel] = tmp_path.glob("dist/*.whl")
     assert list(tmp_path.glob("dist/*.tar.gz"))
     files = zipfile.ZipFile(wheel).namelist()
     name = f"keras_radn/ops/{library.name(tf.__version__)}"
     assert {name, f"{name}.sha256"} <= set(files)
     assert "keras_radn/custom_ops/CMakeLists.txt" in files
-    for weights in ("radn_final_v4.npz", "lite_v1.npz"):
+    for preset in packaged_presets(RADN):
+        weights = RADN.presets[preset]["weights"]["file"]
         assert f"keras_radn/models/data/{weights}" in files
     assert not any(
         file.startswith("keras_radn/custom_ops/tests") for file in files

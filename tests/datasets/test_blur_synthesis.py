@@ -10,6 +10,8 @@ from keras_radn.datasets.blur_synthesis import (
     BlurStrength,
     blur_scene,
     camera_path,
+    expose,
+    homographies,
     motion_blur,
     random_path,
 )
@@ -152,16 +154,30 @@ def test_jpeg_changes_the_blurred_patch_only(stills_folder):
         assert (0.1 < difference < 12) if jpeg else difference < 0.5
 
 
-def test_tilt_moves_opposite_sides_apart(photo, monkeypatch, rng):
+@pytest.mark.parametrize("margin", [0, 8])
+def test_tilt_moves_opposite_sides_apart(margin):
     """The homography, against one point computed by hand."""
     path = np.zeros((33, 6))
     path[-1, 4] = 0.1
-    scene = np.zeros((64, 100, 3), np.uint8)
-    scene[32, 80] = 255
-    moved = blur_synthesis._warp(scene.astype(np.float32), path, 1.0)
+    still, tilted = homographies(path, np.array([0.0, 1.0]), 64, 100, margin)
+    point = np.array([80, 32, 1])
+    np.testing.assert_allclose(
+        still @ point, [80 - margin, 32 - margin, 1], atol=1e-9
+    )
+    x, y, scale = tilted @ point
     # x = 50 + 30 / (1 + 0.1 * 30 / 100)
-    column = np.average(np.arange(100), weights=moved[..., 0].sum(axis=0))
-    assert column == pytest.approx(50 + 30 / 1.03, abs=0.1)
+    assert x / scale == pytest.approx(50 + 30 / 1.03 - margin)
+    assert y / scale == pytest.approx(32 - margin)
+
+
+def test_the_margin_only_gives_what_comes_in(photo, rng):
+    scene = photo[100:180, 100:180].astype("float32")
+    paths = [camera_path(12, 0.7, rotation=0.03)]
+    whole, middle = expose([scene], paths)
+    inner, inner_middle = expose([scene], paths, margin=16)
+    # OpenCV's positions are multiples of 1/32 pixel.
+    np.testing.assert_allclose(inner, whole[16:-16, 16:-16], atol=1.0)
+    np.testing.assert_allclose(inner_middle, middle[16:-16, 16:-16], atol=0.01)
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (70, 300), (95, 64)])

@@ -8,7 +8,7 @@ from keras_radn.datasets import (
     SyntheticBlur,
     check_sources,
 )
-from keras_radn.datasets.files import cached_rgb
+from keras_radn.datasets.image_files import cached_rgb
 
 
 @pytest.fixture
@@ -92,5 +92,5 @@ def test_joined_sources(sources, pairs_folder):
         np.testing.assert_array_equal(*pairs)
     truncate(pairs_folder / "sharp" / "1.png")
     joined.check(2, 48)
-    with pytest.raises(ValueError, match=r"1\.png is no readable"):
+    with pytest.raises(ValueError, match=r"1\.png is not a readable"):
         joined.check(3, 48)

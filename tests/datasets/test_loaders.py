@@ -154,6 +154,46 @@ def realblur_folder(tmp_path, photo):
     return root
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "s/a b.png s/c d.png",
+        "s/a b.png   s/c d.png  ",
+        "s/a b.png\ts/c d.png",
+        '"s/a b.png" "s/c d.png"',
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_lists_with_spaces_and_mark(line, encoding, tmp_path):
+    """As Windows' editors write them."""
+    (tmp_path / "s").mkdir()
+    for name in ("a b.png", "c d.png", "\xe9.png"):
+        (tmp_path / "s" / name).touch()
+    text = f"{line}\r\ns/\xe9.png s/c d.png\r\n"
+    (tmp_path / "list.txt").write_bytes(text.encode(encoding))
+    sharp, blurred = tmp_path / "s" / "a b.png", tmp_path / "s" / "c d.png"
+    assert datasets.find_pairs(tmp_path / "list.txt") == [
+        (blurred, sharp),
+        (blurred, tmp_path / "s" / "\xe9.png"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "error", "message"),
+    [
+        ("a b a b a", ValueError, "several pairs .* Received: 'a b a b a'"),
+        ("a c d", FileNotFoundError, "no pair of files"),
+        ('"a b" ', ValueError, "must have the paths of a sharp"),
+    ],
+)
+def test_lines_that_may_mean_anything(line, error, message, tmp_path):
+    for name in ("a", "a b", "a b a", "b a b a", "b a"):
+        (tmp_path / name).touch()
+    (tmp_path / "list.txt").write_text(line)
+    with pytest.raises(error, match=message):
+        datasets.find_pairs(tmp_path / "list.txt")
+
+
 def test_lists_of_realblur(realblur_folder):
     path = realblur_folder / "RealBlur_J_test_list.txt"
     pairs = datasets.ImagePairs(path)

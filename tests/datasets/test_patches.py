@@ -1,4 +1,5 @@
 import itertools
+import unittest.mock
 
 import numpy as np
 import pytest
@@ -129,5 +130,64 @@ def test_image_smaller_than_the_patch(pairs_folder, rng):
 def test_unreadable_image(stills_folder, rng):
     for path in stills_folder.iterdir():
         path.write_text("no image")
-    with pytest.raises(ValueError, match="no readable image"):
+    with pytest.raises(ValueError, match="not a readable image"):
         SyntheticBlur(stills_folder).sample(rng, 32)
+
+
+def orientations(patch):
+    return {
+        np.ascontiguousarray(side[:, ::-1] if flip else side).tobytes()
+        for turn in range(4)
+        for flip in (False, True)
+        for side in [np.rot90(patch, turn)]
+    }
+
+
+def test_repeated_patches(stills_folder):
+    """Each is used in as many orientations, and all are spread out."""
+    stream = patch_dataset(
+        [SyntheticBlur(stills_folder)], [1], 24, 4, repeats=2
+    )
+    blurred = np.concatenate([b for b, _ in batches(stream, 32)])
+    assert len({patch.tobytes() for patch in blurred}) == 128
+    assert len({min(orientations(patch)) for patch in blurred}) == 64
+    for batch in blurred.reshape(32, 4, 24, 24, 3)[:8]:
+        assert len({min(orientations(patch)) for patch in batch}) > 1
+
+
+def test_a_resumed_stream_of_repeated_patches(stills_folder):
+    source = SyntheticBlur(stills_folder)
+
+    def stream(first, count):
+        dataset = patch_dataset(
+            [source], [1], 24, 2, repeats=3, first_batch=first
+        )
+        return batches(dataset, count)
+
+    for a, b in zip(stream(0, 40)[30:], stream(30, 10), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("repeats", [0, 9, 1.5])
+def test_bad_repeats(stills_folder, repeats):
+    with pytest.raises(ValueError, match="`repeats` must be an integer from 1"):
+        patch_dataset([SyntheticBlur(stills_folder)], [1], repeats=repeats)
+
+
+def test_reduced_pairs_are_averages_of_pixels(tmp_path, rng):
+    """A picture of one colour in each block of 2x2 pixels."""
+    blocks = rng.integers(0, 256, (16, 16, 3), np.uint8)
+    for name in ("blur", "sharp"):
+        (tmp_path / name).mkdir()
+        whole = np.kron(blocks, np.ones((2, 2, 1), np.uint8))
+        Image.fromarray(whole).save(tmp_path / name / "a.png")
+    pairs = ImagePairs(tmp_path, reduction=2.0)
+    for side in (1.0, 2.0):
+        fixed = unittest.mock.Mock(wraps=rng)
+        fixed.uniform.return_value = side
+        blurred, sharp = pairs.patch(0, fixed, 16)
+        assert blurred.shape == (16, 16, 3)
+        np.testing.assert_array_equal(blurred, sharp)
+    np.testing.assert_array_equal(blurred, blocks)
+    with pytest.raises(ValueError, match="`reduction` must be at least 1"):
+        ImagePairs(tmp_path, reduction=0.5)

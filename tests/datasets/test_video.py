@@ -244,7 +244,7 @@ def test_check(pan_folder):
     with pytest.raises(ValueError, match="2 of 48 entries") as caught:
         check_sources([VideoBlur(pan_folder)], 80, progress=False)
     for name in ("text.mp4", "sound.mp4"):
-        assert f"{name} is no readable video" in str(caught.value)
+        assert f"{name} is not a readable video" in str(caught.value)
 
 
 def test_damaged_video(tmp_path, panning):
@@ -253,10 +253,10 @@ def test_damaged_video(tmp_path, panning):
     data = path.read_bytes()
     middle = len(data) // 2
     path.write_bytes(data[:middle] + bytes(3000) + data[middle + 3000 :])
-    with pytest.raises(ValueError, match=r"a\.mp4 is no readable video"):
+    with pytest.raises(ValueError, match=r"a\.mp4 is not a readable video"):
         VideoBlur(tmp_path).check(0)
     path.write_bytes(data[:middle])
-    with pytest.raises(ValueError, match=r"a\.mp4 is no readable video"):
+    with pytest.raises(ValueError, match=r"a\.mp4 is not a readable video"):
         VideoBlur(tmp_path).check(0)
 
 

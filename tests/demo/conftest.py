@@ -1,24 +1,15 @@
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
 
 import keras
 import pytest
-from playwright.sync_api import sync_playwright
 
 import keras_radn
+from tests.chromium import browser  # noqa: F401, a fixture
 from tests.conftest import TINY_RADN, randomize
-
-_FLAGS = (
-    "--no-sandbox",  # which root cannot have
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-dev-shm-usage",
-)
 
 
 @contextlib.contextmanager
@@ -66,20 +57,3 @@ def demo_server(model_file, tmp_path_factory):
     limits = "--max-megabytes", "1", "--max-megapixels", "0.3"
     with running_demo(model_file, folder, *limits) as (_, url):
         yield url
-
-
-@pytest.fixture(scope="package")
-def browser():
-    """Debian's Chromium (`apt-get install chromium`)."""
-    executable = shutil.which("chromium")
-    if executable is None:
-        message = "The page is tested in Chromium: apt-get install chromium"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=executable, args=_FLAGS
-        )
-        yield browser
-        browser.close()

@@ -88,6 +88,14 @@ class Client:
         return connection
 
 
+def pages():
+    """A TIFF file of two."""
+    file = io.BytesIO()
+    with Image.new("RGB", (5, 6)) as image:
+        image.save(file, "TIFF", save_all=True, append_images=[image])
+    return file.getvalue()
+
+
 def test_a_picture_is_done_and_fetched(client):
     answer = client.send(png(50, 100), "Straße 1.jpg")
     assert answer.status_code == 202
@@ -109,12 +117,13 @@ def test_a_picture_is_done_and_fetched(client):
     [
         (b"hello", 415, ["notes.txt", "not an image"]),
         (b"", 415, ["empty"]),
+        (pages(), 415, ["several pages", "`keras-radn deblur`"]),
         (png(50, 100)[:60], 415, ["notes.txt"]),
         (png(51, 100), 413, ["100x51", "megapixels", "0.005"]),
         (bytes(10_001), 413, ["too large", "0.01 MB"]),
         (iter([bytes(6000)] * 2), 413, ["too large"]),
     ],
-    ids=["text", "empty", "cut", "pixels", "bytes", "chunked"],
+    ids=["text", "empty", "pages", "cut", "pixels", "bytes", "chunked"],
 )
 def test_what_cannot_be_deblurred_is_refused(client, data, status, words):
     answer = client.send(data, "notes.txt")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_radn.demo.jobs import BusyError, JobQueue
-from keras_radn.inference.pictures import Picture
+from keras_radn.pictures.picture import Picture
 
 PICTURE = Picture(np.zeros((2, 2, 3), np.uint8))
 

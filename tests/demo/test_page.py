@@ -151,10 +151,9 @@ def test_ensembles_do_the_picture_again(
         page.get_by_text(switch).click()
         page.wait_for_selector("body[data-view=working]")
         wait_until_done(page)
-    network = inference_model(
-        keras.models.load_model(model_file, compile=False), "auto"
-    )
-    expected = keras_radn.deblur(photo_file, network, **options)
+    model = keras.models.load_model(model_file, compile=False)
+    deblurrer = keras_radn.Deblurrer(model, **options)
+    expected = keras_radn.deblur(photo_file, deblurrer)
     np.testing.assert_array_equal(downloaded(page)[1], np.asarray(expected))
 
 

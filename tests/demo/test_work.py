@@ -1,3 +1,4 @@
+import keras
 import matplotlib
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from PIL import Image
 import keras_radn
 from keras_radn.demo.jobs import Job
 from keras_radn.demo.work import draw_map, make_work
-from keras_radn.inference.pictures import Picture
+from keras_radn.pictures.picture import Picture
 
 
 def test_a_map_has_the_colors_of_its_legend():
@@ -23,6 +24,15 @@ def test_a_map_has_the_colors_of_its_legend():
         round(255 * c) for c in matplotlib.colormaps["RdBu_r"](1.0)[:3]
     ]
     assert (legend["low"], legend["high"]) == (-3, 3)
+
+
+def test_a_network_that_diverged(photo, tmp_path):
+    images = keras.Input((None, None, 3))
+    model = keras.Model(images, keras.layers.Rescaling(np.nan)(images))
+    job = Job(Picture(photo[:16, :16]), "a.png", False, False, tmp_path)
+    with pytest.raises(ValueError, match="NaN or infinite pixels"):
+        make_work(model)(job)
+    assert {path.name for path in tmp_path.iterdir()} == {"before.png"}
 
 
 @pytest.mark.slow

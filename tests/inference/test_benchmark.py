@@ -1,5 +1,8 @@
+import time
+
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_radn import RADN, inference_model
 from keras_radn.inference import benchmark, tiling
@@ -23,9 +26,14 @@ def test_measures(tiny_presets):
     assert measured.parameters == model.count_params()
     assert measured.gmacs * 1e9 == count_macs(model, 48, 64)
     assert measured.tiles == 1
+    assert measured.device == benchmark.device_name()
     assert min(measured.seconds, measured.convolutions) > 0
     assert measured.overhead == measured.seconds / measured.convolutions
     assert measured.ratio == measured.seconds / measured.calibration
+    rate = 640 * 360 * 9 * 128**2 / measured.calibration
+    np.testing.assert_allclose(
+        measured.share, count_macs(model, 48, 64) / measured.seconds / rate
+    )
     assert measured.peak_megabytes > -1  # the kernel's counts are not exact
 
 
@@ -37,6 +45,31 @@ def test_large_images_are_done_in_tiles(tiny_presets, monkeypatch):
     assert measured.gmacs * 1e9 > count_macs(RADN(**TINY_RADN), 320, 640)
     with pytest.raises(ValueError, match="without tiles"):
         benchmark.measure_here("radn_final", 640, 320, convolutions=True)
+
+
+def test_a_call_ends_with_the_work_of_the_devices(monkeypatch):
+    monkeypatch.setattr(
+        tf.test.experimental, "sync_devices", lambda: time.sleep(0.02)
+    )
+    [seconds] = benchmark.median_seconds(lambda: None, repetitions=3)
+    assert seconds >= 0.02
+
+
+def test_the_gpu_is_named_and_its_memory_measured(monkeypatch):
+    """With a made-up one, of 5 MB more than before in the call."""
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    answers = {
+        "get_device_details": lambda gpu: {"device_name": "NVIDIA H200"},
+        "reset_memory_stats": lambda device: None,
+        "get_memory_info": lambda device: {
+            "current": 3 * 2**20,
+            "peak": 8 * 2**20,
+        },
+    }
+    for name, answer in answers.items():
+        monkeypatch.setattr(tf.config.experimental, name, answer)
+    assert benchmark.device_name() == "NVIDIA H200"
+    assert benchmark.peak_megabytes(lambda: None) == 5
 
 
 def test_unknown_preset():

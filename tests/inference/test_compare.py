@@ -4,10 +4,10 @@ import pytest
 from PIL import Image
 
 from keras_radn.inference import Deblurrer, deblur_files
-from keras_radn.inference import files as module
-from keras_radn.inference.files import check_job, run_job
+from keras_radn.inference import picture as module
+from keras_radn.inference.batch import check_job, run_job
 from keras_radn.inference.planning import Job, plan_jobs
-from keras_radn.inference.writing import save_pages
+from keras_radn.pictures.writing import save_pages
 
 
 @pytest.fixture

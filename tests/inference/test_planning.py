@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from keras_radn.inference.cluster.planning import plan_remote_jobs
 from keras_radn.inference.planning import Job, plan_jobs
 
 FILES = ["a.jpg", "b.PNG", "note.txt", "deep/c.tif", "deep/er/a.jpg", ".d.jpg"]
@@ -123,7 +124,6 @@ def test_a_folder_by_its_slash(inputs, name, tree):
     [
         (["in"], "out.png", "give a folder"),
         (["in/a.jpg", "in/b.PNG"], "out.png", "give a folder"),
-        (["in/a.jpg", "in/deep/er/a.jpg"], "out", "two inputs"),
         (["in"], "in", "never overwritten"),
         (["in/a.jpg"], "in/a.jpg", "never overwritten"),
         (["in/a.jpg"], "link.jpg", "never overwritten"),
@@ -133,3 +133,52 @@ def test_clashes(inputs, output, message, tree):
     (tree / "link.jpg").symlink_to(tree / "in" / "a.jpg")
     with pytest.raises(ValueError, match=message):
         plan_jobs([tree / path for path in inputs], tree / output)
+
+
+@pytest.mark.parametrize(
+    "names", [("x.gif", "x.gif.png"), ("a.avi", "a.avi.mkv")]
+)
+@pytest.mark.parametrize("remote", [False, True])
+def test_one_clash_leaves_the_others(names, remote, tmp_path):
+    """The file that keeps its name comes first; the other has a way out."""
+    folder, output = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for name in (*names, "y.png"):
+        (folder / name).touch()
+    plan = plan_jobs if not remote else plan_remote_jobs
+    inputs = [folder.as_uri() if remote else folder]
+    jobs = {Path(job.source).name: job for job in plan(inputs, output)}
+    assert list(jobs) == [*names, "y.png"]
+    first, second = names
+    problem = jobs[first].problem
+    assert f"{output}/{second}, as " in problem
+    assert f"/in/{second} is; rename one of them, or deblur it alone" in problem
+    assert jobs[second].problem is jobs["y.png"].problem is None
+    # As it says.
+    (job,) = plan_jobs(
+        [folder / first], tmp_path / f"other{Path(second).suffix}"
+    )
+    assert job.problem is None
+
+
+def test_clashes_of_inputs(tree):
+    first, second = plan_jobs(
+        [tree / "in" / "a.jpg", tree / "in" / "deep" / "er" / "a.jpg"],
+        tree / "out",
+    )
+    assert first.problem is None
+    assert "would be written to" in second.problem
+    # With its picture of before and after.
+    (tree / "in" / "a.jpg.compare.jpg").touch()
+    jobs = plan_jobs([tree / "in"], tree / "out", compare=True)
+    problems = [job.source.name for job in jobs if job.problem is not None]
+    assert problems == ["a.jpg.compare.jpg"]
+    # A file beside it that is an input, too.
+    (tree / "in" / "x.gif").touch()
+    (tree / "in" / "x.gif.png").touch()
+    inputs = [tree / "in" / "x.gif", tree / "in" / "x.gif.png"]
+    with pytest.raises(ValueError, match="never overwritten"):
+        plan_jobs(inputs, tree / "in")
+    (tree / "x.gif").touch()
+    jobs = plan_jobs([tree / "x.gif", tree / "in" / "x.gif.png"], tree / "out")
+    assert [bool(job.problem) for job in jobs] == [True, False]

@@ -60,6 +60,27 @@ def test_grid(height, width, pixels):
         assert len(grid) * grid.tile_pixels < 1.2 * height * width
 
 
+@pytest.mark.parametrize("overlap", [0, 32, 96])
+def test_no_grid_is_of_strips(overlap, rng):
+    """A side that is cut is at least half as long as the other one."""
+    for height, width, pixels in zip(
+        *rng.integers(300, 6000, (2, 200)),
+        rng.integers(2**19, 2**21, 200),
+        strict=True,
+    ):
+        grid = tiling.plan_grid(height, width, pixels, overlap)
+        assert grid.tile_pixels <= pixels
+        cut = [a.tile for a in (grid.rows, grid.columns) if len(a.starts) > 1]
+        longest = max(grid.rows.tile, grid.columns.tile)
+        assert not cut or longest <= 2 * min(cut)
+
+
+def test_tiles_that_do_not_overlap():
+    grid = tiling.plan_grid(3000, 4000, 2**21, overlap=0)
+    assert (grid.rows.starts, grid.rows.tile) == ((0, 1504), 1504)
+    assert (grid.columns.starts, grid.columns.tile) == ((0, 1312, 2656), 1344)
+
+
 @pytest.mark.parametrize(
     ("shape", "dtype"),
     [
@@ -85,10 +106,7 @@ def test_tiles_of_the_identity(shape, dtype, ensemble, rng):
     calls = []
     result = deblur(
         image,
-        identity,
-        tile=100,
-        overlap=30,
-        ensemble=ensemble,
+        Deblurrer(identity, tile=100, overlap=30, ensemble=ensemble),
         progress=lambda *call: calls.append(call),
     )
     assert result.dtype == image.dtype
@@ -125,12 +143,13 @@ def test_blend_of_tiles_that_differ(monkeypatch):
         return answers[-1]
 
     image = np.zeros((500, 30, 3), "float32")
-    blended = deblur(image, network, tile=160, overlap=32)
+    deblurrer = Deblurrer(network, tile=160, overlap=32)
+    blended = deblurrer(image)
     assert len(answers) == 4
     assert 0 < largest_step(blended) < 1.6 / 32
     answers.clear()
     monkeypatch.setattr(tiling, "Axis", HardEdges)
-    assert largest_step(deblur(image, network, tile=160, overlap=32)) == 1
+    assert largest_step(deblurrer(image)) == 1
 
 
 def seam(tiled, whole, grid):
@@ -159,15 +178,15 @@ def test_packaged_network_on_a_photograph(photo, monkeypatch):
     image = np.asarray(image, "float32") / 255
     image = ndimage.uniform_filter1d(image, 11, axis=1)  # something to deblur
     model = RADN(pretrained=True)
-    whole = deblur(image, model, tile=None)
-    tiled = deblur(image, model, tile=512)
+    whole = Deblurrer(model, tile=None)(image)
+    tiled = Deblurrer(model, tile=512)(image)
     assert peak_signal_noise_ratio(whole, tiled, data_range=1) > 45
     assert peak_signal_noise_ratio(whole, image, data_range=1) < 45
     grid = tiling.square_grid(720, 1280, 512, 96)
     assert len(grid) == 6
     assert seam(tiled, whole, grid) < 2.5
     monkeypatch.setattr(tiling, "Axis", HardEdges)
-    assert seam(deblur(image, model, tile=512), whole, grid) > 4
+    assert seam(Deblurrer(model, tile=512)(image), whole, grid) > 4
 
 
 @pytest.mark.parametrize(
@@ -249,9 +268,9 @@ def test_not_even_the_smallest_tiles(photo):
         ({"tile": 100, "overlap": 64}, "third"),
     ],
 )
-def test_wrong_arguments(arguments, message, photo):
+def test_wrong_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
-        deblur(photo, **arguments)
+        Deblurrer(**arguments)
 
 
 def test_floats_of_few_rows_at_a_time(monkeypatch):
@@ -266,6 +285,6 @@ def test_floats_of_few_rows_at_a_time(monkeypatch):
             yield y, band
 
     monkeypatch.setattr(tiling, "blended_rows", watched)
-    deblur(image, lambda images: images, tile=300, overlap=96)
+    Deblurrer(lambda images: images, tile=300, overlap=96)(image)
     assert sum(bands) == 3000
     assert max(bands) <= 320

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_radn import RADN, layers
+from keras_radn import RADN, hooks, layers
 from tests.conftest import TINY_RADN
 
 BUILDS = (
@@ -53,7 +53,7 @@ def check_all_norms_are_synchronized(decoder_block):
     model = RADN(decoder_block=decoder_block, **TINY_RADN)
     norms = [
         layer
-        for layer in model._flatten_layers()
+        for layer in hooks.flatten_layers(model)
         if isinstance(layer, keras.layers.BatchNormalization)
     ]
     assert len(norms) > 10

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from keras_radn.layers import DeformableConv2D
+from tests.backends.gradients import float64
 from tests.layers.checks import check_error
 from tests.oracles import deformable_conv2d
 
@@ -24,14 +25,56 @@ def test_starts_as_a_convolution(arguments, rng):
     arguments = {"filters": 3, "kernel_size": 3, "padding": "same"} | arguments
     inputs = rng.normal(size=(2, 11, 8, 6)).astype("float32")
     deformable = DeformableConv2D(**arguments, bias_initializer="normal")
-    outputs = deformable(inputs)
+    outputs = float64(deformable(inputs))
     assert outputs.shape == deformable.compute_output_shape(inputs.shape)
     convolution = keras.layers.Conv2D(**arguments)
     convolution.build(inputs.shape)
-    convolution.set_weights([deformable.kernel, deformable.bias])
+    convolution.set_weights(deformable.get_weights()[:2])
     np.testing.assert_allclose(
-        outputs, convolution(inputs), rtol=1e-5, atol=1e-5
+        outputs, float64(convolution(inputs)), rtol=1e-5, atol=1e-5
     )
+
+
+def test_is_regularized_and_constrained_as_a_convolution(rng):
+    """At zero offsets: the losses, and the weights after a step."""
+    arguments = {
+        "filters": 3,
+        "kernel_size": 3,
+        "padding": "same",
+        "kernel_regularizer": keras.regularizers.L1L2(0.1, 0.2),
+        "bias_regularizer": "l2",
+        "activity_regularizer": keras.regularizers.L2(0.03),
+        "kernel_constraint": keras.constraints.MaxNorm(0.1, axis=(0, 1, 2)),
+        "bias_constraint": "non_neg",
+    }
+    deformable = DeformableConv2D(**arguments, bias_initializer="normal")
+    deformable.offset_conv.trainable = False
+    convolution = keras.layers.Conv2D(**arguments)
+    images, targets = rng.normal(size=(2, 2, 6, 5, 4)).astype("float32")
+    losses = []
+    models = [
+        keras.Sequential([keras.Input((6, 5, 4)), layer])
+        for layer in (deformable, convolution)
+    ]
+    initial = deformable.get_weights()[:2]
+    convolution.set_weights(initial)
+    for model in models:
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        losses.append(model.train_on_batch(images, targets[..., :3]))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    config = keras.layers.Conv2D(**arguments).get_config()
+    for name in arguments:
+        assert deformable.get_config()[name] == config[name]
+    for ours, theirs, before in zip(
+        deformable.get_weights()[:2],
+        convolution.get_weights(),
+        initial,
+        strict=True,
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+        assert np.abs(theirs - before).max() > 1e-3
+    norms = np.linalg.norm(float64(convolution.kernel).reshape(-1, 3), axis=0)
+    np.testing.assert_allclose(norms, 0.1, rtol=1e-4)
 
 
 def test_uses_estimated_offset_and_mask(rng):
@@ -42,7 +85,7 @@ def test_uses_estimated_offset_and_mask(rng):
     layer.offset_conv.set_weights(
         [rng.normal(0, 0.3, kernel.shape), rng.normal(0, 0.3, bias.shape)]
     )
-    offset, mask = layer.estimate_offset(inputs)
+    offset, mask = map(float64, layer.estimate_offset(inputs))
     assert offset.shape == (1, 6, 5, 36)
     assert mask.shape == (1, 6, 5, 18)
     assert np.abs(offset).max() > 1
@@ -50,11 +93,12 @@ def test_uses_estimated_offset_and_mask(rng):
     expected = deformable_conv2d(
         inputs,
         layer.kernel.numpy(),
-        offset.numpy(),
-        mask.numpy(),
+        offset,
+        mask,
         offset_groups=2,
     )
-    np.testing.assert_allclose(layer(inputs), expected, rtol=1e-4, atol=1e-4)
+    outputs = float64(layer(inputs))
+    np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_offset_is_bounded(rng):
@@ -68,8 +112,8 @@ def test_offset_is_bounded(rng):
     random = [rng.normal(size=w.shape) for w in bounded.get_weights()]
     for layer in (bounded, free):
         layer.set_weights(random)
-    offset, mask = bounded.estimate_offset(inputs)
-    expected, unchanged = free.estimate_offset(inputs)
+    offset, mask = map(float64, bounded.estimate_offset(inputs))
+    expected, unchanged = map(float64, free.estimate_offset(inputs))
     assert np.abs(expected).max() > 2
     np.testing.assert_array_equal(offset, np.clip(expected, -0.5, 0.5))
     np.testing.assert_array_equal(mask, unchanged)

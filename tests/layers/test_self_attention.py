@@ -8,23 +8,24 @@ from tests.layers.checks import check_error
 from tests.oracles import self_attention
 
 
-def build(rng, channels=16):
-    layer = SelfAttention()
+def build(rng, channels=16, **kwargs):
+    layer = SelfAttention(**kwargs)
     layer.build((None, None, None, channels))
     for variable in layer.variables:
         variable.assign(rng.normal(size=variable.shape))
     return layer
 
 
-def test_equals_equations_5_and_6(rng):
-    layer = build(rng)
+@pytest.mark.parametrize("pool", [1, 2, 3])
+def test_equals_equations_5_and_6(rng, pool):
+    layer = build(rng, pool_size=pool)
     features = rng.normal(size=(2, 4, 5, 16)).astype("float32")
     convs = (layer.key_conv, layer.query_conv, layer.value_conv)
     weights = [
         (kernel[0, 0], bias)
         for kernel, bias in (conv.get_weights() for conv in convs)
     ]
-    expected = [self_attention(image, weights) for image in features]
+    expected = [self_attention(image, weights, pool) for image in features]
     np.testing.assert_allclose(layer(features), expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(
         features + layer.residual(features), expected, rtol=1e-4, atol=1e-4

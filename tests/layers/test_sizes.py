@@ -54,6 +54,19 @@ def test_space_to_depth_equals_numpy(rng):
     )
 
 
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_context_in_half_precision(policy, rng):
+    """Of windows with more numbers than bfloat16 can count."""
+    images = rng.random((1, 64, 96, 3), "float32")
+    reference = layers.ContextAggregation()
+    expected = reference(images).numpy()
+    layer = layers.ContextAggregation(dtype=policy)
+    layer.build(images.shape)
+    layer.set_weights(reference.get_weights())
+    context = tf.cast(layer(images), "float32")
+    np.testing.assert_allclose(context, expected, atol=0.02)
+
+
 def test_context_equals_numpy_means(rng):
     """Each scale is the mean of its window, far from the windows' borders."""
     images = rng.random((1, 32, 64, 3), "float32")

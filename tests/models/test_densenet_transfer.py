@@ -54,7 +54,7 @@ def test_encoder_equals_densenet(densenet, with_top, tmp_path, photo):
         full.save_weights(path)
     else:
         densenet.save_weights(path)
-    model = RADN(encoder_weights=path)
+    model = RADN(encoder_weights=path, stem_pool=True)
 
     photo = photo[None, 100:228, 150:310].astype("float32")
     ours = keras.Model(
@@ -118,7 +118,7 @@ def test_missing_file():
 def test_file_of_another_network(tmp_path, tiny_radn):
     path = tmp_path / "other.weights.h5"
     tiny_radn().save_weights(path)
-    with pytest.raises(ValueError, match="is no weights file of"):
+    with pytest.raises(ValueError, match="is not a weights file of"):
         RADN(encoder_weights=path)
 
 

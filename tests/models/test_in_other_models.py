@@ -6,6 +6,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 
 from keras_radn import RADN, inference_model
@@ -106,3 +107,25 @@ def test_keras_s_own_export_has_no_op_of_the_package(tiny_radn, tmp_path, rng):
     model.export(tmp_path / "exported", verbose=False)
     np.savez(tmp_path / "arrays.npz", images=images, outputs=model(images))
     subprocess.run([sys.executable, "-c", FRESH_PROCESS, tmp_path], check=True)
+
+
+def test_tensorflow_checkpoints_hold_all_weights(tiny_radn, tmp_path):
+    model, other = tiny_radn(), RADN(**TINY_RADN)
+    path = tf.train.Checkpoint(model=model).save(tmp_path / "checkpoint")
+    saved = [name for name, _ in tf.train.list_variables(path)]
+    assert (
+        sum("VARIABLE_VALUE" in name for name in saved)
+        == len(model.variables) + 1
+    )  # the counter of checkpoints
+    status = tf.train.Checkpoint(model=other).restore(path)
+    status.assert_existing_objects_matched()
+    for a, b in zip(model.variables, other.variables, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_images_of_other_channels_are_refused(tiny_radn, channels):
+    images = np.zeros((1, 16, 16, channels), "float32")
+    for call in (tiny_radn(), tiny_radn(image_shape=(16, 16, 3))):
+        with pytest.raises(ValueError, match=f"have value 3|16, {channels}"):
+            call(images)

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_radn.ops import library
+from tests.ops import fuzz
 
 ATTRIBUTES = {
     "kernel_size": [3, 3],
@@ -17,7 +18,7 @@ ATTRIBUTES = {
 
 
 def compute(dtype: str) -> list[np.ndarray]:
-    """Outputs and gradients of all four ops, on the same numbers each time."""
+    """Outputs and gradients of all ops, on the same numbers each time."""
     rng = np.random.default_rng(0)
 
     def normal(*shape, dtype=dtype):
@@ -55,6 +56,9 @@ def compute(dtype: str) -> list[np.ndarray]:
         **attributes,
     )
     outputs += [columns, *results[:2], *results[2]]
+    if dtype in ("float32", "bfloat16"):
+        calls = fuzz.fused_calls(rng, dtype, 1, (37, 41), (40, 16, 9), 24)
+        outputs += [call(native=True) for call in calls.values()]
     return [output.numpy() for output in outputs]
 
 

@@ -230,15 +230,23 @@ def test_border_fades_over_one_pixel():
 
 
 @pytest.mark.parametrize("filters", [4, 16])
-def test_empty_image(filters, implementation):
+@pytest.mark.parametrize("shape", [(0, 3, 5), (2, 0, 5), (2, 3, 0)])
+def test_empty_image(shape, filters, implementation):
     """Also where many filters are computed in chunks of rows."""
-    outputs = deformable_conv2d(
-        np.zeros((2, 0, 5, 8)),
-        np.zeros((3, 3, 8, filters)),
-        np.zeros((2, 0, 5, 18)),
-        implementation=implementation,
-    )
-    assert outputs.shape == (2, 0, 5, filters)
+    kernel = tf.ones((3, 3, 8, filters))
+    offset = tf.zeros((*shape, 18))
+    with tf.GradientTape() as tape:
+        tape.watch([kernel, offset])
+        outputs = deformable_conv2d(
+            np.zeros((*shape, 8)),
+            kernel,
+            offset,
+            implementation=implementation,
+        )
+    assert outputs.shape == (*shape, filters)
+    kernel_gradient, offset_gradient = tape.gradient(outputs, [kernel, offset])
+    np.testing.assert_array_equal(kernel_gradient, tf.zeros_like(kernel))
+    assert offset_gradient.shape == offset.shape
 
 
 def test_empty_batch():

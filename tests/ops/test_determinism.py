@@ -30,8 +30,10 @@ def test_number_of_threads_does_not_change_a_bit():
     assert len(printed.pop().split()) == 3
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("instruction_set", ["portable", "avx2", "avx512"])
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    "instruction_set", ["portable", "avx2", "avx512", "avx512_bf16"]
+)
 def test_all_instruction_sets_agree_with_gather(instruction_set):
     """One that the processor lacks gives the portable kernels."""
     done = subprocess.run(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_radn.ops import deformable_conv2d, library
+from keras_radn.ops import deformable_conv2d, tracing
 
 
 @pytest.mark.parametrize("mode", ["eager", "graph"])
@@ -19,7 +19,7 @@ def test_derivative_along_the_inputs(mode, rng):
 
     if mode == "graph":
         derivative = tf.function(derivative)
-    with library.forced("gather"):
+    with tracing.options(implementation="gather"):
         found = derivative(tf.constant(inputs), tf.constant(tangent))
     expected = deformable_conv2d(tangent, kernel, offset)
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from keras_radn.ops import fused, library
 from tests import oracles
+from tests.ops import fuzz
 
 TOLERANCES = {
     "float64": 1e-12,
@@ -31,27 +32,52 @@ def wide(dtype):
     return "float64" if dtype == "float64" else "float32"
 
 
-@forms
-@pytest.mark.parametrize("depths", [(1,), (16,), (3, 40, 17, 32), (7, 1)])
-def test_concat_affine_relu(rng, native, dtype, depths):
-    pairs = [
-        rounded(rng.normal(size=(2, 3, 13, depth)), dtype) for depth in depths
-    ]
-    scale, offset = rng.normal(size=(2, sum(depths)))
-    scale[0] = 0
-    outputs = fused.concat_affine_relu(
-        [tensor for tensor, _ in pairs],
-        tf.constant(scale, wide(dtype)),
-        tf.constant(offset, wide(dtype)),
-        native,
-    )
-    inputs = np.concatenate([array for _, array in pairs], axis=-1)
-    assert outputs.dtype == dtype
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("batch", "size", "depths", "filters"),
+    [
+        (1, (9, 13), (32, 16, 16), 64),
+        (2, (5, 30), (33, 1, 40), 7),  # odd channels, half vectors
+        (1, (1, 1), (3, 5), 2),
+    ],
+)
+def test_equals_tensorflow(rng, dtype, batch, size, depths, filters):
+    calls = fuzz.fused_calls(rng, dtype, batch, size, depths, filters)
+    assert fuzz.differences(calls, dtype) is None
+
+
+def test_empty_batches(rng):
+    calls = fuzz.fused_calls(rng, "float32", 0, (2, 3), (4, 5), 6)
+    shapes = {name: call(native=True).shape for name, call in calls.items()}
+    assert shapes["dense_block"] == (0, 2, 3, 9)
+    assert shapes["deform_units of parts"] == (0, 2, 3, 15)
+    assert shapes["deconvolution"] == (0, 4, 6, 6)
+    assert all(shape[0] == 0 for shape in shapes.values())
+
+
+def test_bits_do_not_depend_on_the_batch(rng):
+    calls = fuzz.fused_calls(rng, "bfloat16", 2, (5, 14), (24, 16), 20)
+
+    def second(value):
+        is_batch = tf.is_tensor(value) and value.shape[0] == 2
+        return value[1:] if is_batch else value
+
+    for name, call in calls.items():
+        alone = call.func(
+            *tf.nest.map_structure(second, call.args), native=True
+        )
+        both = call(native=True)
+        assert both.shape[0] == 2
+        assert np.array_equal(both[1:], alone), name
+
+
+def test_wide_images_are_done_in_pieces(rng):
+    """Three lines of all of their columns would not fit the cache."""
+    x = tf.cast(rng.normal(size=(1, 4, 700, 130)), "float32")
+    kernel = rng.normal(size=(3, 3, 130, 1))
+    outputs = fused.convolution(x, kernel, native=True)
     np.testing.assert_allclose(
-        tf.cast(outputs, "float64"),
-        np.maximum(inputs * scale + offset, 0),
-        rtol=TOLERANCES[dtype],
-        atol=TOLERANCES[dtype],
+        outputs, oracles.conv3x3(x.numpy(), kernel), atol=1e-3
     )
 
 
@@ -99,43 +125,11 @@ def test_reconstruct(rng, native, dtype, shape, crop):
     np.testing.assert_allclose(outputs, expected, atol=tolerance)
 
 
-def test_not_a_number_and_empty_batches(rng):
-    ops = library.load().ops
-    nan = ops.keras_radn_concat_affine_relu(
-        [tf.fill([1, 1, 1, 3], np.nan)], tf.ones(3), tf.ones(3)
-    )
-    assert np.isnan(nan).all()
-    empty = ops.keras_radn_concat_affine_relu(
-        [tf.zeros([0, 2, 2, 3])], tf.ones(3), tf.ones(3)
-    )
-    assert empty.shape == (0, 2, 2, 3)
-    arguments, _ = reconstruction(rng, "float32")
-    features, maps, sizes, kernel, bias, images = arguments
-    empty = fused.reconstruct(
-        features[:0],
-        [m[:0] for m in maps],
-        sizes,
-        kernel,
-        bias,
-        images[:0],
-        True,
-    )
-    assert empty.shape == (0, 9, 17, 3)
-
-
-def test_inputs_stay_as_they_are(rng):
-    """A graph may use them again, and the op may write into its input."""
-    inputs = tf.constant(rng.normal(size=(1, 2, 2, 3)), "float32")
-    before = inputs.numpy()
-
-    @tf.function
-    def function():
-        x = inputs * 1
-        y = fused.concat_affine_relu([x], tf.ones(3), tf.ones(3), True)
-        return x + 0 * y, y
-
-    np.testing.assert_allclose(function()[0], before)
-    np.testing.assert_array_equal(inputs, before)
+def test_not_a_number():
+    x = tf.fill([1, 1, 1, 3], np.nan)
+    for relu in (True, False):
+        y = fused.convolution(x, np.ones((1, 1, 3, 2)), relu=relu, native=True)
+        assert np.isnan(y).all()
 
 
 def test_shapes_of_graphs():
@@ -149,12 +143,30 @@ def test_shapes_of_graphs():
         ]
     )
     def function(first, second, images):
-        y = ops.keras_radn_concat_affine_relu(
-            [first, second], tf.ones(8), tf.ones(8)
+        x = fused.deconvolution(
+            [first, second], np.ones((4, 4, 6, 8)), np.ones(6), True
         )
-        assert y.shape.as_list() == [2, 4, None, 8]
+        assert x.shape.as_list() == [None, 8, None, 6]
+        unit = fused.DenseUnit(
+            *np.ones((2, 3)),
+            np.ones((1, 1, 3, 2)),
+            np.ones(2),
+            np.ones((3, 3, 2, 4)),
+        )
+        y = fused.dense_block(first, [unit], True)
+        assert y.shape.as_list() == [None, 4, None, 7]
+        unit = fused.DeformUnit(
+            np.ones((3, 3, 8, 18)),
+            np.ones(18),
+            np.ones((3, 3, 8, 2)),
+            np.ones(2),
+        )
+        y = fused.deform_units([first, second], [unit], 1.0, True)
+        assert y.shape.as_list() == [None, 4, None, 10]
+        y = fused.convolution(y, np.ones((1, 1, 10, 9)), native=True)
+        assert y.shape.as_list() == [None, 4, None, 9]
         z = ops.keras_radn_reconstruct(
-            y, [y], tf.ones([3, 3, 9, 3]), tf.ones(3), images, sizes=[2]
+            y, [y], tf.ones([3, 3, 10, 3]), tf.ones(3), images, sizes=[2]
         )
         assert z.shape.as_list() == [2, None, 7, 3]
         return y
@@ -192,19 +204,55 @@ def test_reconstruct_refuses_sizes(rng, sizes):
         fused.reconstruct(features, maps, sizes, *rest, True)
 
 
+X = (1, 2, 3, 4)
+UNIT = ([(4,)], [(4,)], [(1, 1, 4, 5)], [(5,)], [(3, 3, 5, 2)])
+DEFORM = ([X], [(3, 3, 4, 18)], (18,), [(1, 1, 4, 45)], [(5,)])
+
+
 @pytest.mark.parametrize(
-    ("shapes", "channels", "message"),
+    ("op", "arguments", "position", "shape", "message"),
     [
-        ([(1, 2, 3)], 3, "rank 4|4 dimensions"),
-        ([(1, 2, 3, 4), (1, 2, 4, 4)], 8, "channels only|equal"),
-        ([(1, 2, 3, 4)], 5, "must have the shape|equal"),
+        ("dense_block", (X, *UNIT), 0, (1, 2, 3), "features must have 4 dim"),
+        ("dense_block", (X, *UNIT), 0, (1, 2, 3, 0), "and some channels"),
+        ("dense_block", (X, *UNIT), 1, [(5,)], "scale must have the shape"),
+        ("dense_block", (X, *UNIT), 2, [(3,)], "offset must have the shape"),
+        ("dense_block", (X, *UNIT), 3, [(3, 3, 4, 5)], "kernel must have"),
+        ("dense_block", (X, *UNIT), 4, [(5, 1)], "bias must have the shape"),
+        ("dense_block", (X, *UNIT), 5, [(3, 3, 4, 2)], "growth_kernel must"),
+        ("deform_units", DEFORM, 0, [X, (1, 2, 2, 4)], "channels only"),
+        ("deform_units", DEFORM, 1, [(3, 3, 4, 9)], "offset_kernel must have"),
+        ("deform_units", DEFORM, 2, (9,), "offset_bias must have the shape"),
+        ("deform_units", DEFORM, 3, [(1, 1, 4, 9)], "projection must have"),
+        ("deform_units", DEFORM, 4, [(5, 1)], "bias must have the shape"),
+        ("fused_convolution", (X, (3, 3, 4, 5), [], []), 0, (2,), "features"),
+        ("fused_convolution", (X, X, [], []), 1, (5, 5, 4, 2), "kernel must"),
+        ("fused_convolution", (X, X, [], []), 1, (4, 5), "kernel must have"),
+        ("fused_convolution", (X, X, [], []), 2, [(4,)], "a scale and an off"),
+        (
+            "fused_convolution",
+            (X, (1, 1, 4, 5), [], []),
+            3,
+            [(4,)],
+            "bias must have the shape",
+        ),
+        ("fused_deconvolution", ([X], X, (5,)), 1, (3, 3, 5, 4), "kernel must"),
+        ("fused_deconvolution", ([X], X, (5,)), 0, [(1, 2)], "4 dimensions"),
+        ("attention", (X, X, X, X), 1, (1, 2, 3, 2), "queries must have"),
+        ("attention", (X, X, X, X), 2, (1, 2, 3, 0), "some channels"),
+        ("attention", (X, X, X, X), 3, (1, 2, 3, 2), "values must have"),
     ],
 )
-def test_concat_affine_relu_refuses_shapes(shapes, channels, message):
+def test_refuses(op, arguments, position, shape, message):
+    def ones(shape):
+        make = ones if isinstance(shape, list) else tf.ones
+        return [make(s) for s in shape] if make is ones else make(shape)
+
+    arguments = [ones(s) for s in arguments]
+    arguments[position] = ones(shape)
+    attributes = {
+        "fused_convolution": {"relu": True},
+        "deform_units": {"max_offset": 1.0},
+    }
+    function = getattr(library.load().ops, f"keras_radn_{op}")
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-        fused.concat_affine_relu(
-            [tf.zeros(s) for s in shapes],
-            tf.ones(channels),
-            tf.ones(channels),
-            True,
-        )
+        function(*arguments, **attributes.get(op, {}))

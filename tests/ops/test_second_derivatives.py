@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_radn.ops import deformable_conv2d, gather, library
+from keras_radn.ops import deformable_conv2d, gather, tracing
 from tests import oracles
 
 
@@ -49,7 +49,7 @@ def test_equal_second_differences(filters, mode, rng, monkeypatch):
 
     if mode in ("graph", "xla"):
         second = tf.function(second, jit_compile=mode == "xla")
-    with library.forced("gather"):
+    with tracing.options(implementation="gather"):
         computed = second(*map(tf.constant, point))
     step = 1e-3
     expected = (loss(step) - 2 * loss(0) + loss(-step)) / step**2

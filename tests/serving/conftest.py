@@ -1,4 +1,5 @@
 import os
+import shutil
 from typing import NamedTuple
 
 import pytest
@@ -16,6 +17,14 @@ class Endpoint(NamedTuple):
 def small_config(tmp_path_factory):
     """TF-Serving's configuration file of the small model."""
     return write_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def base(tmp_path, small_config):
+    """A folder of its own with version 1 of the model."""
+    base = tmp_path / "small"
+    shutil.copytree(small_config.parent / "small" / "1", base / "1")
+    return base
 
 
 @pytest.fixture(scope="session")

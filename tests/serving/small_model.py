@@ -9,6 +9,12 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from tests.serving.example_models import (
+    half_plus_three,
+    half_plus_two,
+    write_signatures,
+)
+
 
 def _input(dtype, *shape, name):
     return tf.TensorSpec([None, *shape], dtype, name=name)
@@ -93,11 +99,18 @@ def write_version(base, version, factor):
 
 
 def write_models(folder):
-    """Two versions of the model "small", with labels; the configuration."""
-    base = Path(folder).absolute() / "small"
+    """Writes models and their configuration, whose path is returned.
+
+    There are two versions of "small", with labels, and the models of
+    `example_models`, of which one is served under a second name, too.
+    """
+    folder = Path(folder).absolute()
+    base = folder / "small"
     write_version(base, 1, 0.5)
     write_version(base, 2, 2)
-    config = base.parent / "models.config"
+    write_signatures(folder / "two" / "123", half_plus_two)
+    write_signatures(folder / "three" / "123", half_plus_three)
+    config = folder / "models.config"
     config.write_text(
         f"""model_config_list {{
   config {{
@@ -107,6 +120,22 @@ def write_models(folder):
     model_version_policy {{ specific {{ versions: 1 versions: 2 }} }}
     version_labels {{ key: "stable" value: 1 }}
     version_labels {{ key: "canary" value: 2 }}
+  }}
+  config {{
+    name: "half_plus_two"
+    base_path: "{folder / "two"}"
+    model_platform: "tensorflow"
+  }}
+  config {{
+    name: "half_plus_three"
+    base_path: "{folder / "three"}"
+    model_platform: "tensorflow"
+  }}
+  config {{
+    name: "half/plus:two?"
+    base_path: "{folder / "two"}"
+    model_platform: "tensorflow"
+    version_labels {{ key: "a/b:c" value: 123 }}
   }}
 }}
 """

@@ -50,6 +50,13 @@ def test_an_address_may_end_with_a_slash(end, arguments, telling):
     assert error.endswith(f"404: {path}")
 
 
+def test_names_are_encoded(arguments, telling):
+    names = ["--model", "a/b:c", "--label", "x/ä"]
+    error = refused("rest", *arguments, "--server", telling, *names)
+    path = "/v1/models/a%2Fb%3Ac/labels/x%2F%C3%A4:predict"
+    assert error.endswith(f"404: {path}")
+
+
 @pytest.mark.slow  # imports TensorFlow
 def test_a_version_that_is_none(arguments):
     number = 10**23

@@ -28,7 +28,7 @@ def fuzz(examples):
     )
 
 
-# What is no fault of the server: 501, and its overload.
+# What is not a fault of the server: 501, and its overload.
 _FINE = {501, 503, 504}
 
 

@@ -4,7 +4,6 @@ import pytest
 import tensorflow as tf
 from grpc import StatusCode
 from tensorflow_serving.apis import (
-    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
     model_service_pb2_grpc,
@@ -128,6 +127,21 @@ def test_dtypes(predict):
             "Unrecognized servable version label: none",
         ),
         (
+            {"inputs": {"images": IMAGES}, "name": ""},
+            StatusCode.INVALID_ARGUMENT,
+            "ModelSpec has no name specified.",
+        ),
+        (
+            {"inputs": {"images": IMAGES}, "signature": "none"},
+            StatusCode.FAILED_PRECONDITION,
+            'Serving signature key "none" not found.',
+        ),
+        (
+            {"inputs": {}, "signature": "__saved_model_init_op"},
+            StatusCode.INVALID_ARGUMENT,
+            "Expected prediction signature method_name to be one of ",
+        ),
+        (
             {"inputs": {}},
             StatusCode.INVALID_ARGUMENT,
             "Missing but required: {images}.",
@@ -189,9 +203,26 @@ def test_status(channel):
         stub.GetModelStatus(request, timeout=10)
 
 
-def test_signatures_of_another_kind(channel):
+def test_requests_without_a_model(channel):
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-    request = classification_pb2.ClassificationRequest()
-    fill_spec(request.model_spec)
-    with pytest.raises(grpc.RpcError, match="INVALID_ARGUMENT"):
-        stub.Classify(request, timeout=10)
+    status = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus
+    for call, request in (
+        (stub.Predict, predict_pb2.PredictRequest()),
+        (
+            stub.GetModelMetadata,
+            get_model_metadata_pb2.GetModelMetadataRequest(),
+        ),
+        (status, get_model_status_pb2.GetModelStatusRequest()),
+    ):
+        with pytest.raises(grpc.RpcError, match="Missing ModelSpec") as caught:
+            call(request, timeout=10)
+        assert caught.value.code() == StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("name", ["half_plus_two", "half_plus_three"])
+@pytest.mark.parametrize("value", [2, [2], [2, 3, 4], [[2]], [[2, 3]]])
+def test_shapes_are_left_to_the_graph(predict, name, value):
+    """The signatures say (None, 1), and nothing."""
+    x = np.array(value, np.float32)
+    y = tf.make_ndarray(predict({"x": x}, name=name).outputs["y"])
+    np.testing.assert_array_equal(y, x / 2 + (3 if "three" in name else 2))

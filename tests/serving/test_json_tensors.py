@@ -6,11 +6,9 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from keras_radn.serving.errors import ServingError
-from keras_radn.serving.json_tensors import (
-    parse_object,
-    read_inputs,
-    write_outputs,
-)
+from keras_radn.serving.json_answers import write_outputs
+from keras_radn.serving.json_requests import read_inputs
+from keras_radn.serving.json_text import parse_object
 
 
 def info(dtype):
@@ -62,7 +60,6 @@ def test_decimals_are_the_shortest_of_the_type(dtype):
         ("int64", 2**63),
         ("int64", 1.5),
         ("float32", None),
-        ("float32", -4e38),
         ("float32", {"b64": "YQ=="}),
         ("string", 1),
         ("string", {"b64": 1}),
@@ -85,3 +82,19 @@ def test_lists_that_are_no_tensor(value):
 def test_base64_as_lenient_as_abseil(text):
     inputs, _ = read_inputs({"inputs": {"b64": text}}, {"x": info("string")})
     assert inputs["x"][()] == b"ab"
+
+
+@pytest.mark.parametrize("row", [True, False])
+def test_no_outputs(row):
+    with pytest.raises(ServingError, match="Cannot convert empty tensor map"):
+        write_outputs({}, row)
+
+
+def test_batches_of_different_sizes():
+    """Of which the first is empty, too."""
+    for sizes in ((0, 2), (2, 0), (1, 2)):
+        outputs = dict(zip("ab", map(np.zeros, sizes), strict=True))
+        with pytest.raises(ServingError, match="inconsistent batch size"):
+            write_outputs(outputs, True)
+    answer = write_outputs({"a": np.zeros(0), "b": np.zeros((0, 2))}, True)
+    assert json.loads(answer) == {"predictions": []}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_radn import RADN, deblur
+from keras_radn import RADN, Deblurrer
 from tests.conftest import TINY_RADN, randomize
 from tests.serving.running_server import running_server
 
@@ -52,7 +52,8 @@ def png(picture):
 
 def test_equals_the_network(server, network, photo):
     picture = photo[50:113, 90:191]
-    sharp = np.asarray(deblur(picture, network), int)
+    here = Deblurrer(network, dtype="float32")
+    sharp = np.asarray(here(picture), int)
     assert np.abs(sharp - picture).max() > 5
     (prediction,) = post(server, png(picture)).json()["predictions"]
     data = base64.b64decode(prediction["b64"])

@@ -45,6 +45,7 @@ def free_port():
         return str(listener.getsockname()[1])
 
 
+@pytest.mark.nightly
 def test_commands(tmp_path, photo):
     shutil.copytree(ROOT / "serving", tmp_path / "serving")
     Image.fromarray(photo[:64, :64]).save(tmp_path / "blurred.png")

@@ -261,7 +261,7 @@ def test_tokens_that_are_no_json(ask):
             PREDICT,
             {"instances": 1},
             400,
-            "Excepting 'instances' to be an list/array",
+            "Expecting 'instances' to be an list/array",
         ),
         (
             "POST",
@@ -298,7 +298,6 @@ def test_tokens_that_are_no_json(ask):
             400,
             "Type: True is not of expected type: float",
         ),
-        ("POST", PREDICT, {"inputs": [[[[1e39, 1, 1]]]]}, 400, "to float"),
         (
             "POST",
             PREDICT,
@@ -306,7 +305,6 @@ def test_tokens_that_are_no_json(ask):
             400,
             "Encountered list at unexpected size: 2 at level: 3",
         ),
-        ("POST", PREDICT, {"inputs": [[[[1, 2]]]]}, 400, "shape"),
         (
             "POST",
             PREDICT,

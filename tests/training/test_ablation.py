@@ -109,3 +109,24 @@ def test_bad_arguments(tmp_path):
         ablate(config, 3, tmp_path)
     with pytest.raises(ValueError, match="Received neither"):
         compare(config, {"a": {}}, tmp_path)
+
+
+def test_competitors_are_trained_with_the_rows(monkeypatch, tmp_path):
+    """Under the same budget, but without what is for a RADN only."""
+    asked = {}
+
+    def record(config, rows, output):
+        asked.update(rows)
+        return [{"row": row} for row in rows]
+
+    monkeypatch.setattr(ablation_module, "compare", record)
+    config = TrainingConfig(stills="a", start="lite", model={"deform_units": 2})
+    rows = ablate(config, 1, tmp_path, peers=True)
+    assert len(rows) == 11
+    assert rows[0] == {"row": "radn1", "paper_psnr": 30.77}
+    assert rows[-1] == {"row": "stack4_dmphn", "paper_psnr": 31.2}
+    changed = dataclasses.replace(config, **asked["stack4_dmphn"])
+    assert (changed.model, changed.start) == ({}, None)
+    assert len(ablate(config, 1, tmp_path)) == 5
+    with pytest.raises(ValueError, match="rows of Table 1"):
+        ablate(config, 2, tmp_path, peers=True)

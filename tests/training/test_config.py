@@ -5,6 +5,8 @@ import keras
 import pytest
 
 from keras_radn import RADN, ResidualBaseline
+from keras_radn.peers import PRESETS as PEERS
+from keras_radn.peers.figures import TABLE_1
 from keras_radn.training import TrainingConfig
 from keras_radn.training import config as config_module
 from keras_radn.training.ablation import TABLES
@@ -83,7 +85,15 @@ def test_a_config_per_row_of_the_tables(table):
     assert TABLES[table].keys() <= network.presets.keys()
 
 
-@pytest.mark.parametrize("name", ["short", "ablation_small", "radn_final_v3"])
+@pytest.mark.parametrize("preset", sorted(set(TABLE_1) - set(RADN.presets)))
+def test_a_config_per_competitor(preset):
+    config = packaged(f"table1_{preset}")
+    assert preset in PEERS
+    assert (config.preset, config.patch_size) == (preset, 256)
+    config.make_optimizer(config.learning_rate)
+
+
+@pytest.mark.parametrize("name", ["short", "ablation_small", "from_scratch"])
 def test_packaged_config(name):
     config = packaged(name)
     assert config.encoder_weights == "random"

@@ -112,7 +112,7 @@ def free_ports(count):
     return ports
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_replicas_equal_one_replica(command, tmp_path):
     """A device that is killed and goes on; two; two machines of which one dies.
 
@@ -180,7 +180,7 @@ def test_goes_on_after_a_loss(monkeypatch, tmp_path, capsys):
     cluster = [*command, "--strategy", "multi-worker", "--max-restarts", "1"]
     started = []
 
-    def lose(*_):
+    def lose(*_, **__):
         raise tf.errors.UnavailableError(None, None, "no connection")
 
     monkeypatch.setattr(training, "train", lose)

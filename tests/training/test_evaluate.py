@@ -5,7 +5,7 @@ from scipy import ndimage
 from skimage import data, io, util
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from keras_radn import RADN, deblur
+from keras_radn import RADN, Deblurrer, deblur
 from keras_radn.datasets import ImagePairs, patch_dataset
 from keras_radn.inference import tiling
 from keras_radn.metrics import PSNR
@@ -58,11 +58,23 @@ def test_evaluation_of_an_ensemble(pairs_folder, tiny_radn):
         {"multi_scale": True},
         {"ensemble": True, "multi_scale": True},
     ):
-        result = deblur(blurred, model, **options)
-        row, _ = evaluate_pairs(pairs_folder, model, **options)
+        deblurrer = Deblurrer(model, **options)
+        result = deblur(blurred, deblurrer)
+        row, _ = evaluate_pairs(pairs_folder, deblurrer)
         assert row["deblurred_psnr"] == pytest.approx(
             peak_signal_noise_ratio(sharp, result)
         )
+
+
+@pytest.mark.parametrize("dtype", ["auto", "float32", "bfloat16"])
+def test_evaluation_in_a_dtype(dtype, pairs_folder, tiny_radn):
+    model = tiny_radn()
+    blurred, sharp = ImagePairs(pairs_folder).whole(0)
+    deblurrer = Deblurrer(model, dtype=dtype)
+    row, _ = evaluate_pairs(pairs_folder, deblurrer)
+    result = deblur(blurred, deblurrer)
+    expected = peak_signal_noise_ratio(sharp, result)
+    assert row["deblurred_psnr"] == pytest.approx(expected)
 
 
 @pytest.mark.slow
@@ -82,12 +94,16 @@ def test_images_are_whole_whatever_memory_is_free(
         seen.add(tuple(batch.shape[1:3]))
         return batch
 
-    options = {"model": model, "multi_scale": multi_scale}
-    evaluate_pairs(tmp_path, **options)
+    options = {"multi_scale": multi_scale}
+    evaluate_pairs(tmp_path, Deblurrer(model, **options, tile=None))
     assert (720, 1280) in seen
     assert len(seen) == (4 if multi_scale else 1)
+    if not multi_scale:
+        seen.clear()
+        evaluate_pairs(tmp_path, model)  # the protocol, by default
+        assert seen == {(720, 1280)}
     seen.clear()
-    evaluate_pairs(tmp_path, **options, tile=256)
+    evaluate_pairs(tmp_path, Deblurrer(model, **options, tile=256))
     assert (720, 1280) not in seen
 
 

@@ -1,8 +1,8 @@
 import csv
 import dataclasses
-import importlib
 import io
 import itertools
+import json
 import math
 import subprocess
 import sys
@@ -13,11 +13,20 @@ import pytest
 import tensorflow as tf
 from rich.console import Console
 
-from keras_radn import RADN, ResidualBaseline
+from keras_radn import RADN, Deblurrer, ResidualBaseline
 from keras_radn.datasets import BlurStrength, ImagePairs, SyntheticBlur
+from keras_radn.files import partial_name
+from keras_radn.files.training_log import COLUMNS
 from keras_radn.layers.batch_normalization import BatchNormalization
 from keras_radn.models.packaged_weights import read_weights
-from keras_radn.training import TrainingConfig, evaluate_pairs, train
+from keras_radn.training import (
+    TrainingConfig,
+    evaluate_pairs,
+    run,
+    run_folder,
+    train,
+)
+from keras_radn.training.batches import draws_of, parts_after
 from keras_radn.training.callbacks import (
     Checkpoint,
     DeadFilters,
@@ -26,11 +35,8 @@ from keras_radn.training.callbacks import (
     TrainingProgress,
     Validation,
 )
-from keras_radn.training_log import COLUMNS
+from keras_radn.training.sources import source_shares, training_sources
 from tests.training.networks import SMALL_RADN
-
-# The package's attribute of this name is the function.
-train_module = importlib.import_module("keras_radn.training.train")
 
 # The log of an interrupted run is closed by the garbage collector.
 interrupts = pytest.mark.filterwarnings(
@@ -74,27 +80,70 @@ def read_log(run):
     return np.genfromtxt(run / "log.csv", delimiter=",", names=True)
 
 
+def test_starts_as_a_smaller_network(config, tmp_path, rng):
+    smaller = RADN(decoder_block="dense", **SMALL_RADN)
+    smaller.get_layer("reconstruction").kernel.assign(
+        rng.normal(size=(3, 3, 8, 3))
+    )
+    smaller.save(tmp_path / "small.keras")
+    config = dataclasses.replace(
+        config,
+        model={**SMALL_RADN, "growth_rate": 6, "deform_units": 2},
+        start=str(tmp_path / "small.keras"),
+    )
+    model = run.new_model(config)
+    assert model.growth_rate == 6
+    assert model.optimizer is not None
+    images = rng.random((1, 24, 32, 3), "float32")
+    expected = smaller(images).numpy()
+    assert np.abs(expected - images).max() > 0.1
+    np.testing.assert_allclose(model(images), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("start", ["none.keras", "radn4"])
+def test_start_that_is_not_there(config, start):
+    config = dataclasses.replace(config, start=start)
+    with pytest.raises(FileNotFoundError, match=r"presets? with packaged"):
+        run.new_model(config)
+
+
+@pytest.mark.parametrize("name", ["last.keras", "config.json"])
+def test_a_file_of_the_run_is_cut_short(name, config, tmp_path):
+    """As by a full disk under another program."""
+    RADN(**SMALL_RADN).save(tmp_path / "last.keras")
+    text = json.dumps(dataclasses.asdict(config))
+    (tmp_path / "config.json").write_text(text)
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="is damaged") as caught:
+        train(config, tmp_path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == before
+
+
 @interrupts
 @pytest.mark.slow
-@pytest.mark.parametrize("when", ["before the checkpoint", "after it"])
-def test_a_resumed_run_equals_the_unbroken_one(
-    when, config, tmp_path, monkeypatch
-):
+def test_a_resumed_run_equals_the_unbroken_one(config, tmp_path, monkeypatch):
+    """Interrupted before a checkpoint, and again after another one."""
     unbroken = train(config, tmp_path / "unbroken")
     assert int(unbroken.optimizer.iterations) == 5
 
     save = Checkpoint.on_epoch_end
+    whens = iter(["before", "after"])
 
     def save_and_die(self, epoch, logs=None):
-        if when == "after it" or epoch == 0:
+        if epoch == 0 or next(whens) == "after":
             save(self, epoch, logs)
-        if epoch == 1 or when == "after it":
+        if epoch == 1:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoint, "on_epoch_end", save_and_die)
-        with pytest.raises(KeyboardInterrupt):
-            train(config, tmp_path / "broken")
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                train(config, tmp_path / "broken")
     resumed = train(config, tmp_path / "broken")
     for a, b in zip(unbroken.variables, resumed.variables, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
@@ -111,7 +160,9 @@ def test_a_resumed_run_equals_the_unbroken_one(
         np.testing.assert_allclose(rows[column], again[column], rtol=1e-5)
     assert list((tmp_path / "broken" / "tensorboard").rglob("events.*"))
     best = keras.models.load_model(tmp_path / "broken" / "best.keras")
-    rows = evaluate_pairs(config.validation, best)
+    # As the validation, on any processor.
+    deblurrer = Deblurrer(best, dtype="float32", tile=None)
+    rows = evaluate_pairs(config.validation, deblurrer)
     psnr = np.mean([row["deblurred_psnr"] for row in rows])
     assert psnr == pytest.approx(np.nanmax(again["val_psnr"]), abs=1e-3)
     assert (tmp_path / "broken" / "best.npz").exists()
@@ -164,7 +215,7 @@ def test_a_run_goes_on_with_other_settings(config, tmp_path):
     config = dataclasses.replace(
         config, steps=1, steps_per_epoch=1, progression=[]
     )
-    leftover, log = tmp_path / ".last.123.keras", tmp_path / "log.csv"
+    leftover, log = tmp_path / partial_name("last.keras"), tmp_path / "log.csv"
     for changes in (
         {"validation": None},
         {"steps": 3},
@@ -215,7 +266,7 @@ def test_averaged_weights_are_validated_in_half_precision(config, tmp_path):
     )
     train(config, tmp_path)
     psnr = read_log(tmp_path)["val_psnr"]
-    assert psnr[0] == pytest.approx(psnr[1], abs=1e-6)
+    assert psnr[0] == pytest.approx(psnr[1], abs=1e-4)
 
 
 def test_log_has_the_share_of_filters_that_are_zero_everywhere():
@@ -244,7 +295,7 @@ def test_averaged_weights_are_written(config, tmp_path):
         config, ema_momentum=1.0, steps=2, progression=[]
     )
     trained = train(frozen, tmp_path / "run")
-    start = train_module.new_model(frozen)
+    start = run.new_model(frozen)
     for a, b in zip(
         trained.trainable_variables, start.trainable_variables, strict=True
     ):
@@ -270,7 +321,8 @@ def test_validation_equals_evaluation(averaged, config, tiny_radn):
         for a, b in zip(current, model.get_weights(), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
         optimizer.finalize_variable_values(model.trainable_variables)
-    rows = evaluate_pairs(config.validation, model)
+    deblurrer = Deblurrer(model, dtype="float32", tile=None)
+    rows = evaluate_pairs(config.validation, deblurrer)
     for key in ("psnr", "ssim"):
         expected = np.mean([row[f"deblurred_{key}"] for row in rows])
         assert logs[f"val_{key}"] == pytest.approx(expected, abs=1e-3)
@@ -357,7 +409,7 @@ def test_progress(tiny_radn, rng):
 
 def test_rows_after_the_checkpoint_are_cut(tmp_path):
     log = tmp_path / "log.csv"
-    train_module._cut_log(log, 0)
+    run_folder._cut_log(log, 0)
     assert not log.exists()
     for text, steps, psnr, best in (
         ("", None, None, -math.inf),  # killed in the first epoch
@@ -367,8 +419,8 @@ def test_rows_after_the_checkpoint_are_cut(tmp_path):
         ("step,val_psnr\n8,9\n", [], [], 9),
     ):
         log.write_text(text)
-        assert train_module._best_psnr(log) == best
-        train_module._cut_log(log, 7)
+        assert run_folder._best_psnr(log) == best
+        run_folder._cut_log(log, 7)
         if steps is None:
             assert log.read_text() == ""
             continue
@@ -385,50 +437,40 @@ def test_rows_after_the_checkpoint_are_cut(tmp_path):
 def test_an_unknown_argument_of_the_network(config):
     wrong = dataclasses.replace(config, model={"atention": False})
     with pytest.raises(ValueError, match=r"unknown entry.*atention"):
-        train_module.new_model(wrong)
+        run.new_model(wrong)
 
 
 def test_sources_and_shares(config):
-    sources = train_module.training_sources(config)
+    sources = training_sources(config)
     assert [type(source) for source in sources] == [ImagePairs, SyntheticBlur]
-    assert train_module.source_shares(config) == [0.5, 0.5]
+    assert source_shares(config) == [0.5, 0.5]
     for alone in ("pairs", "stills"):
         other = {"pairs": "stills", "stills": "pairs"}[alone]
         one = dataclasses.replace(config, **{other: None})
-        assert train_module.source_shares(one) == [1.0]
+        assert source_shares(one) == [1.0]
     wrong = dataclasses.replace(config, strength={"wobble": 1})
     with pytest.raises(ValueError, match=r"unknown entry.*wobble"):
-        train_module.training_sources(wrong)
+        training_sources(wrong)
     later = dataclasses.replace(
         config, progression=[{"step": 3, "strength": {"wobble": 1}}]
     )
     with pytest.raises(ValueError, match=r"unknown entry.*wobble"):
         train(later, "nowhere")
     jpeg = dataclasses.replace(config, strength={"jpeg": 1.0})
-    assert train_module.training_sources(jpeg)[1].strength.jpeg == 1
+    assert training_sources(jpeg)[1].strength.jpeg == 1
 
 
-def test_blur_of_a_later_part(config, monkeypatch):
+def test_blur_of_a_later_part(config):
     """The stream of each part is made from its own strength."""
-    seen = []
-
-    def record(sources, shares, size, *_, **__):
-        strengths = [getattr(source, "strength", None) for source in sources]
-        seen.append((size, shares, strengths))
-        return tf.data.Dataset.range(3)
-
-    monkeypatch.setattr(train_module, "patch_dataset", record)
-    sources = train_module.training_sources(config)
-    context = tf.distribute.InputContext()
-    train_module._stream(config, sources, 0, context)
-    weak = BlurStrength(path_scale=1.0)
-    assert seen == [
-        (32, [0.5, 0.5], [None, BlurStrength()]),
-        (48, [0.5, 0.5], [None, weak]),
+    sources = training_sources(config)
+    draws = [
+        draws_of(stage, sources, stage.seed) for *_, stage in config.stages()
     ]
-    seen.clear()
-    train_module._stream(config, sources, 4, context)  # goes on in the second
-    assert [size for size, *_ in seen] == [48]
+    assert [part.patch_size for part in draws] == [32, 48]
+    blurs = [part.sources[1].strength for part in draws]
+    assert blurs == [BlurStrength(), BlurStrength(path_scale=1.0)]
+    assert parts_after(config, 0) == [(0, 0, 3), (1, 3, 5)]
+    assert parts_after(config, 4) == [(1, 4, 5)]  # goes on in the second
 
 
 def test_wrong_settings_before_the_data(config, tmp_path):
@@ -446,18 +488,18 @@ def test_bad_image_before_the_training(config, tmp_path):
 
 
 def test_networks_of_both_tables(config):
-    model = train_module.new_model(config)
+    model = run.new_model(config)
     assert isinstance(model, RADN)
     assert model.optimizer.global_clipnorm == 1.0
     residual = dataclasses.replace(
         config, preset="residual_3", model={"filters": (4, 4, 4), "blocks": 1}
     )
-    model = train_module.new_model(residual)
+    model = run.new_model(residual)
     assert isinstance(model, ResidualBaseline)
     assert model.deformable_layers == 3
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_step_of_the_whole_network(rng):
     """The default network trains in mixed precision; nothing explodes."""
     model = RADN(dtype="mixed_bfloat16")

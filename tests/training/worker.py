@@ -15,9 +15,9 @@ from keras_radn import training
 from keras_radn.cli.main import main
 
 
-def train(*arguments):
+def train(*arguments, **options):
     """Trains, and writes what this process has of the weights."""
-    model = original(*arguments)
+    model = original(*arguments, **options)
     np.savez(sys.argv[2], *model.get_weights())
     return model
 

@@ -6,7 +6,7 @@ from skimage import transform
 from keras_radn import ResidualBaseline
 from keras_radn.visualize import Inspection
 from tests.conftest import randomize
-from tests.oracles import self_attention
+from tests.oracles import self_attention, windows
 
 HEIGHT, WIDTH = 37, 52
 
@@ -61,7 +61,7 @@ def test_known_offset_difference(
 
 
 def test_offset_difference_over_the_image(tiny_radn, image):
-    model = tiny_radn()
+    model = tiny_radn(stem_pool=True)
     inspection = Inspection(model, image)
     assert inspection.layers == [f"decoder_block{i}" for i in (1, 2, 3)]
     for i, stride in enumerate((16, 8, 4)):
@@ -82,7 +82,7 @@ def test_offset_difference_over_the_image(tiny_radn, image):
 
 
 def test_known_magnitude(tiny_radn, image, known_offsets):
-    model = tiny_radn()
+    model = tiny_radn(stem_pool=True)
     lengths = []
     for i, stride in enumerate((16, 8, 4), start=1):
         for conv in model.get_layer(f"decoder_block{i}").convs:
@@ -93,7 +93,7 @@ def test_known_magnitude(tiny_radn, image, known_offsets):
 
 
 def test_known_sampling_points(tiny_radn, image, known_offsets):
-    model = tiny_radn()
+    model = tiny_radn(stem_pool=True)
     offsets = np.zeros((3, 3, 2))
     offsets[0, 1] = -0.25, 1.5  # of the tap above the middle
     first, second = model.get_layer("decoder_block2").convs
@@ -116,9 +116,10 @@ def test_known_sampling_points(tiny_radn, image, known_offsets):
     np.testing.assert_array_equal(only, moved[:1, 1:])
 
 
-def test_attention(tiny_radn, image):
+@pytest.mark.parametrize("pool", [1, 2])
+def test_attention(tiny_radn, image, pool):
     """A row of equation 5 and the residual of equation 6, by loops."""
-    model = tiny_radn()
+    model = tiny_radn(stem_pool=True, attention_pool=pool)
     layer = model.get_layer("attention")
     for variable in layer.query_conv.weights:  # no position outweighs all
         variable.assign(0.01 * variable)
@@ -131,19 +132,23 @@ def test_attention(tiny_radn, image):
             for conv in (layer.key_conv, layer.query_conv, layer.value_conv)
         )
     ]
-    residual = self_attention(features, weights) - features
+    features = np.squeeze(features)  # 3 by 4
+    residual = self_attention(features, weights, pool) - features
     np.testing.assert_allclose(
         inspection.attention_residual(),
         upsampled(np.abs(residual).mean(axis=-1), 16),
         rtol=1e-4,
     )
-    a = features.reshape(-1, features.shape[-1]).astype("float64")
-    b, c = (a @ matrix + bias for matrix, bias in weights[:2])
-    row = np.exp([b[i] @ c[2 * 4 + 1] for i in range(len(a))])  # 3 by 4
-    row = (len(a) * row / row.sum()).reshape(3, 4)
+    keys = windows(features, pool)
+    (key, key_bias), (query, query_bias), _ = weights
+    row = np.exp(
+        (keys @ key + key_bias) @ (features[2, 1] @ query + query_bias)
+    )
     actual = inspection.attention((17, 36))
     assert 0.01 < actual.min() < 0.99
-    np.testing.assert_allclose(actual, upsampled(row, 16), rtol=1e-4)
+    np.testing.assert_allclose(
+        actual, upsampled(row / row.mean(), 16 * pool), rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize("count", [3, 6])

@@ -1,3 +1,14 @@
+import {
+  $,
+  clear,
+  complain,
+  go,
+  number,
+  offer,
+  say,
+  whenChosen,
+} from "./viewer.js";
+
 // What is on the right side of the slider, and how it is explained.
 const VIEWS = {
   deblurred: { tag: "Deblurred" },
@@ -18,9 +29,6 @@ const VIEWS = {
   },
 };
 const POLL_MILLISECONDS = 250;
-
-const $ = (id) => document.getElementById(id);
-const number = new Intl.NumberFormat("en", { maximumSignificantDigits: 2 });
 
 let limits = { megabytes: Infinity };
 let file = null; // the photograph that is shown
@@ -44,21 +52,6 @@ async function ask(path, options) {
   );
 }
 
-function complain(sentence) {
-  $("problem").textContent = sentence ?? "";
-  $("problem").hidden = !sentence;
-}
-
-function say(sentence, part) {
-  $("step").textContent = sentence;
-  if (part === undefined) $("progress").removeAttribute("value");
-  else $("progress").value = part;
-}
-
-function go(view) {
-  document.body.dataset.view = view;
-}
-
 function giveUp() {
   if (job?.id && !job.over) {
     fetch(`api/pictures/${job.id}`, { method: "DELETE", keepalive: true }).catch(
@@ -71,9 +64,7 @@ function giveUp() {
 function reset() {
   giveUp();
   file = null;
-  $("before").removeAttribute("src");
-  $("file").value = "";
-  go("empty");
+  clear();
 }
 
 async function start(chosen) {
@@ -179,9 +170,7 @@ async function show() {
     load($("before"), result("before")),
     load($("after"), result("deblurred")),
   ]);
-  const stem = file.name.replace(/\.[^.]*$/, "") || "picture";
-  $("download").href = result("deblurred");
-  $("download").download = `${stem}.deblurred.png`;
+  offer(result("deblurred"), file);
   go("done");
 }
 
@@ -210,15 +199,6 @@ async function turnTo(name) {
     `linear-gradient(to right, ${map.colors.join(", ")})`;
 }
 
-$("slider").addEventListener("input", () => {
-  $("frame").style.setProperty("--split", `${$("slider").value}%`);
-});
-$("zoom").addEventListener("change", () => {
-  document.body.classList.toggle("actual", $("zoom").checked);
-  const stage = $("stage"); // to the middle, where the slider's line is
-  stage.scrollLeft = (stage.scrollWidth - stage.clientWidth) / 2;
-  stage.scrollTop = (stage.scrollHeight - stage.clientHeight) / 2;
-});
 for (const name of ["ensemble", "multi-scale"]) {
   $(name).addEventListener("change", () => file && start(file));
 }
@@ -226,39 +206,12 @@ for (const radio of document.querySelectorAll("[name=view]")) {
   radio.addEventListener("change", () => turnTo(radio.value));
 }
 
-$("choose").addEventListener("click", () => $("file").click());
 $("another").addEventListener("click", () => {
   complain();
   reset();
 });
 $("cancel").addEventListener("click", reset);
-$("file").addEventListener("change", () => {
-  if ($("file").files.length) start($("file").files[0]);
-});
-$("example").addEventListener("click", async () => {
-  try {
-    const blob = await (await ask("example.jpg")).blob();
-    start(new File([blob], "example.jpg", { type: blob.type }));
-  } catch (error) {
-    complain(error.message);
-  }
-});
-
-addEventListener("dragover", (event) => {
-  event.preventDefault();
-  document.body.classList.add("over");
-});
-addEventListener("dragleave", (event) => {
-  if (!event.relatedTarget) document.body.classList.remove("over");
-});
-addEventListener("drop", (event) => {
-  event.preventDefault();
-  document.body.classList.remove("over");
-  if (event.dataTransfer.files.length) start(event.dataTransfer.files[0]);
-});
-addEventListener("paste", (event) => {
-  if (event.clipboardData.files.length) start(event.clipboardData.files[0]);
-});
+whenChosen(start, ask);
 addEventListener("pagehide", giveUp);
 
 try {

@@ -1,0 +1,1 @@
+"""Pictures and videos as files: reading and writing, without any network."""

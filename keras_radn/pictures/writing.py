@@ -1,0 +1,232 @@
+"""Writing pictures so that no quality and no metadata are lost on the way."""
+
+import functools
+import io
+import operator
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from keras_radn.files import written_beside
+from keras_radn.pictures import jpeg, png
+from keras_radn.pictures.metadata_writing import held
+from keras_radn.pictures.picture import Picture
+from keras_radn.pictures.pixels import in_depth
+from keras_radn.pictures.reading import register_heif
+from keras_radn.pictures.tiff_writing import write_tiff_pages
+
+# Qualities of lossy formats; a JPEG source is written with its own at least.
+DEFAULT_QUALITY = 95
+LEAST_QUALITY = 90
+
+# What can be written, and the suffixes. Not GIF, which has only 256 colors.
+_SUFFIXES = {
+    "PNG": (".png",),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    "BMP": (".bmp",),
+    "HEIF": (".heic", ".heif", ".hif"),
+    "AVIF": (".avif",),
+    "JPEG2000": (".jp2",),
+    "PPM": (".ppm", ".pgm", ".pnm"),
+}
+_FORMATS = {s: format_ for format_, list_ in _SUFFIXES.items() for s in list_}
+# BMP's would be opaque for every reader.
+_WITHOUT_ALPHA = ("JPEG", "PPM", "BMP")
+
+
+def output_format(path: str | os.PathLike) -> str:
+    """Pillow's name of the format of a path's suffix.
+
+    Raises:
+        ValueError: if images of this kind cannot be written.
+        ImportError: if it is HEIC and pillow-heif is not installed.
+    """
+    suffix = Path(path).suffix.lower()
+    format_ = _FORMATS.get(suffix)
+    if format_ is None:
+        raise ValueError(
+            f"{path}: the suffix {suffix!r} is not an image format that can be "
+            "written; use .png, .jpg, .webp or .tif. A new folder has to end "
+            "in a slash."
+        )
+    if format_ == "HEIF":
+        register_heif()
+    return format_
+
+
+def save_pages(
+    pages: Iterable[Picture],
+    path: str | os.PathLike,
+    quality: int | None = None,
+    force: bool = True,
+) -> list[str]:
+    """Writes a picture, or the pages of a TIFF file, beside and renames it.
+
+    Args:
+        pages: pictures, taken one by one; exactly one if the format is not
+            TIFF.
+        path: where to write; the suffix chooses the format.
+        quality: 1 to 100, of JPEG, WebP, HEIC and AVIF. `None`: at least that
+            of a JPEG source and at least 90; 95 for other sources, and
+            lossless WebP stays so.
+        force: whether an existing file is replaced.
+
+    Returns:
+        Sentences on what the format could not hold.
+
+    Raises:
+        ValueError: if the suffix names no format or the format cannot hold
+            the picture.
+        FileExistsError: if there is a file and not `force`.
+        OSError: if the file cannot be written.
+    """
+    path = Path(path)
+    format_ = output_format(path)
+    notes = []
+    if format_ == "TIFF":
+        pages = _with_notes(pages, notes)
+        write = functools.partial(write_tiff_pages, pages=pages)
+    else:
+        (picture,) = pages
+        data = _encoded(picture, format_, quality, notes)
+        write = operator.methodcaller("write", data)
+    try:
+        # By Python: Pillow's own writing to a file takes no notice when the
+        # disk is full within the last block.
+        with (
+            written_beside(path, replace=force) as partial,
+            partial.open("wb") as file,
+        ):
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno is None:  # not of the file, but of a page
+            raise
+        if isinstance(error, FileExistsError):
+            raise FileExistsError(
+                f"{path}: exists already; choose another output or use "
+                "force=True."
+            ) from None
+        raise OSError(
+            f"{path}: cannot be written: {error.strerror}."
+        ) from error
+    return list(dict.fromkeys(notes))
+
+
+def check_pages(
+    picture: Picture, path: str | os.PathLike, several: bool = False
+) -> None:
+    """Refuses a file that cannot hold pages, before any work is done for it.
+
+    Args:
+        picture: the first one; what counts is whether it has alpha.
+        path: where they are to be written.
+        several: whether there are more.
+
+    Raises:
+        ValueError: if the picture has alpha and the format has none, or there
+            are several pages and it is not TIFF.
+    """
+    format_ = output_format(path)
+    _check_alpha(picture, format_)
+    if several and format_ != "TIFF":
+        raise ValueError(
+            "has several pages, which only .tif files hold; choose such an "
+            "output."
+        )
+
+
+def _check_alpha(picture, format_):
+    if picture.alpha is not None and format_ in _WITHOUT_ALPHA:
+        raise ValueError(
+            f"{format_} has no alpha channel; write a .png instead."
+        )
+
+
+def _with_notes(pages, notes):
+    for page in pages:
+        yield replace(page, metadata=held(page.metadata, "TIFF", notes))
+
+
+def _encoded(picture, format_, quality, notes):
+    """The bytes of a file."""
+    _check_alpha(picture, format_)
+    metadata = held(picture.metadata, format_, notes)
+    if format_ == "PNG":
+        return png.join(_png_pixels(picture, notes), metadata)
+    picture = _with_depth(picture, np.uint8, notes, format_)
+    options = {
+        key: getattr(metadata, key)
+        for key in ("exif", "icc_profile", "xmp", "dpi")
+        if getattr(metadata, key)
+    }
+    if format_ == "JPEG":
+        options |= _jpeg_options(picture, metadata, quality)
+    elif format_ == "JPEG2000":
+        if metadata.comments:
+            options["comment"] = metadata.comments[0]
+    elif format_ == "WEBP" and picture.encoding.lossless and quality is None:
+        options |= {"lossless": True, "exact": True}
+    elif format_ in ("WEBP", "HEIF", "AVIF"):
+        options["quality"] = quality or DEFAULT_QUALITY
+    image = _bare(picture)
+    file = io.BytesIO()
+    try:
+        image.save(file, format_, **options)
+    except (OSError, ValueError) as error:  # the size, as a rule
+        raise ValueError(
+            f"{image.width}x{image.height} pixels cannot be written as "
+            f"{format_}: {error}; choose .png or .tif."
+        ) from error
+    return file.getbuffer()
+
+
+def _bare(picture):
+    """A PIL image without metadata, which is written by other means."""
+    image = picture.to_pil()
+    image.info = {}
+    return image
+
+
+def _with_depth(picture, dtype, notes, format_):
+    """The picture in 8 or 16 bits."""
+    if picture.pixels.dtype == dtype:
+        return picture
+    notes.append(
+        f"{format_} holds {np.iinfo(dtype).bits} bits per channel; the picture "
+        f"had {picture.pixels.dtype}"
+    )
+    alpha = picture.alpha
+    return replace(
+        picture,
+        pixels=in_depth(picture.pixels, dtype),
+        alpha=None if alpha is None else in_depth(alpha, dtype),
+    )
+
+
+def _jpeg_options(picture, metadata, quality):
+    source = picture.encoding
+    if quality is None:
+        quality = max(source.quality or DEFAULT_QUALITY, LEAST_QUALITY)
+    return {
+        "quality": quality,
+        "subsampling": source.subsampling or 0,
+        "progressive": source.progressive,
+        "extra": jpeg.segments_of(metadata),
+    }
+
+
+def _png_pixels(picture, notes):
+    """A PNG file without metadata; Pillow writes no colors of 16 bits."""
+    if picture.pixels.dtype == np.uint8:
+        return png.encoded(_bare(picture))
+    import imagecodecs
+
+    picture = _with_depth(picture, np.uint16, notes, "PNG")
+    return imagecodecs.png_encode(np.ascontiguousarray(picture.array()))

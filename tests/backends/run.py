@@ -1,0 +1,40 @@
+"""Runs the tests that hold on every backend under one of them.
+
+`python -m tests.backends.run jax`; more words go to pytest.
+"""
+
+import os
+import subprocess
+import sys
+
+# Those of other files look into TensorFlow, or at what needs it.
+FILES = (
+    "tests/backends",
+    "tests/layers/test_deformable_conv2d.py",
+    "tests/layers/test_dense_deformable_module.py",
+    "tests/layers/test_layers.py",
+    "tests/layers/test_methods_before_calls.py",
+    "tests/optimizers",
+)
+
+
+# A part of them that takes two minutes: JAX compiles each operation and shape.
+QUICK = (
+    "tests/backends/test_ops.py",
+    "tests/backends/test_layers.py",
+    "tests/backends/test_training.py",
+)
+
+
+def run(backend, *words, files=FILES):
+    """The exit status of pytest."""
+    # The notebooks' plugin is not everywhere.
+    options = ["-q", "-o", "addopts=--strict-markers"]
+    return subprocess.call(
+        [sys.executable, "-m", "pytest", *options, *files, *words],
+        env={**os.environ, "KERAS_BACKEND": backend},
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run(*sys.argv[1:]))

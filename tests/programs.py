@@ -1,0 +1,17 @@
+"""Programs that some tests need."""
+
+import os
+import shutil
+
+import pytest
+
+
+def require(name: str, reason: str) -> str:
+    """Path of a program; without it tests fail in CI and are skipped else."""
+    path = shutil.which(name)
+    if path is None:
+        message = f"{reason}: apt-get install {name}"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return path

@@ -1,0 +1,94 @@
+import multiprocessing
+import threading
+import unittest.mock
+from concurrent.futures import ThreadPoolExecutor
+
+import keras
+import numpy as np
+import pytest
+
+from keras_radn import RADN
+from keras_radn.training import TrainingConfig, train_in_processes
+from keras_radn.training.team import AverageWeights, Team
+from tests.training.networks import SMALL_RADN
+
+
+def test_weights_become_their_mean(tmp_path):
+    """Of two models, weights and momenta, against NumPy."""
+    barrier = threading.Barrier(2)
+    models, callbacks = [], []
+    for index in range(2):
+        inputs = keras.Input((2,))
+        x = keras.layers.Dense(3)(inputs)
+        model = keras.Model(inputs, keras.layers.BatchNormalization()(x))
+        model.compile(keras.optimizers.Adam(0.1), "mean_squared_error")
+        data = np.random.default_rng(index).normal(size=(4, 2))
+        model.fit(data, np.zeros((4, 3)), verbose=0)
+        team = Team(index, 2, barrier, tmp_path)
+        callback = AverageWeights(team, steps=3)
+        callback.set_model(model)
+        models.append(model)
+        callbacks.append(callback)
+
+    def values(model):
+        variables = model.variables + model.optimizer.variables
+        return [v.numpy().copy() for v in variables]
+
+    before = [values(model) for model in models]
+    callbacks[0].on_train_batch_end(0)  # not yet
+    np.testing.assert_array_equal(values(models[0])[0], before[0][0])
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda c: c.on_train_batch_end(2), callbacks))
+    for a, b, first, second in zip(
+        values(models[0]), values(models[1]), *before, strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_allclose(a, (first + second) / 2, rtol=1e-5)
+
+
+def test_nobody_waits_for_ever(tmp_path, monkeypatch):
+    """A process whose parent was killed ends at the next average."""
+    parent = unittest.mock.Mock(is_alive=lambda: False)
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: parent)
+    team = Team(0, 2, threading.Barrier(2), tmp_path)
+    with pytest.raises(threading.BrokenBarrierError):
+        team.average(np.zeros(3, "float32"))
+
+
+@pytest.fixture
+def config(stills_folder):
+    return TrainingConfig(
+        preset="radn4",
+        encoder_weights="random",
+        model=SMALL_RADN,
+        stills=str(stills_folder),
+        patch_size=16,
+        batch_size=2,
+        steps=4,
+        steps_per_epoch=2,
+        average_steps=1,
+        repeats=2,
+    )
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_network(config, tmp_path):
+    train_in_processes(config, tmp_path / "run", 2)
+    model = keras.models.load_model(tmp_path / "run" / "last.keras")
+    assert isinstance(model, RADN)
+    assert int(model.optimizer.iterations) == 4
+    assert (tmp_path / "run" / "weights.npz").exists()
+
+
+@pytest.mark.slow
+def test_what_a_process_raises_is_raised(config, tmp_path, stills_folder):
+    for path in stills_folder.iterdir():
+        path.write_text("no image")
+    with pytest.raises(ValueError, match="not a readable image"):
+        train_in_processes(config, tmp_path / "run", 2)
+
+
+def test_number_of_processes(config, tmp_path):
+    for workers in (0, 10_000):
+        with pytest.raises(ValueError, match=r"from 1 to the number of cores"):
+            train_in_processes(config, tmp_path, workers)
