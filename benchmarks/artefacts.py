@@ -17,9 +17,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 from skimage.metrics import peak_signal_noise_ratio
 
-from keras_radn.cli.model_file import add_model_arguments, load_model
+from keras_radn.cli.network_options import add_model_arguments, load_model
 from keras_radn.cli.tables import markdown_table
-from keras_radn.datasets.files import list_images, read_rgb
+from keras_radn.datasets.image_files import list_images, read_rgb
 from keras_radn.inference import Deblurrer
 
 PHOTOGRAPHS = {

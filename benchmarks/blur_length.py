@@ -18,12 +18,12 @@ import numpy as np
 from known_blur import HALF, best_gain, center, kernel_of
 from skimage.metrics import peak_signal_noise_ratio
 
-from keras_radn.cli.model_file import add_model_arguments, load_model
+from keras_radn.cli.network_options import add_model_arguments, load_model
 from keras_radn.cli.tables import markdown_table
 from keras_radn.datasets import motion_blur
 from keras_radn.datasets.blur_synthesis import camera_path
 from keras_radn.datasets.camera import to_uint8
-from keras_radn.datasets.files import list_images, read_rgb
+from keras_radn.datasets.image_files import list_images, read_rgb
 from keras_radn.inference import Deblurrer
 
 LENGTHS = (2, 4, 8, 16, 24)

@@ -7,21 +7,30 @@ same shape and dtype; all that a row compares is measured in turns. The peak of
 memory is measured in a process of its own: what one call frees, the next would
 take unseen. `--sampling` leaves out the matrix product that both
 implementations have in common, `--scaling` prints the time per pixel over
-sizes of the image.
+sizes of the image. Where PyTorch and torchvision are installed, its
+`deform_conv2d` runs on the same numbers and the same device. On a GPU the first
+line has its name, and the peak is that of its memory.
 """
 
 import argparse
 import functools
+import importlib.util
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Else the first of the processes would take all of a GPU's memory.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 import numpy as np
 import tensorflow as tf
 
-from keras_radn.inference.benchmark import median_seconds, peak_megabytes
+from keras_radn.inference.benchmark import (
+    device_name,
+    median_seconds,
+    peak_megabytes,
+)
 from keras_radn.ops import deformable_conv2d, library
 from keras_radn.ops import gather as gather_module
 from keras_radn.ops.geometry import ConvGeometry
@@ -44,6 +53,9 @@ def main() -> None:
     parser.add_argument("--sampling", action="store_true")
     parser.add_argument("--scaling", action="store_true")
     options = parser.parse_args()
+    print(
+        f"On {device_name()}; CPU kernels: {library.load().instruction_set}\n"
+    )
     if options.sampling:
         print_sampling()
     elif options.scaling:
@@ -54,12 +66,11 @@ def main() -> None:
 
 def print_cases() -> None:
     """Prints a row per case, dtype and direction."""
-    print(f"CPU kernels: {library.load().instruction_set}\n")
     print(
         "| case | dtype | direction | plain ms | native ms | native / plain "
-        "| gather / native | native peak MB |"
+        "| gather / native | torchvision / native | native peak MB |"
     )
-    print("|---|---|---|---:|---:|---:|---:|---:|")
+    print("|---|---|---|---:|---:|---:|---:|---:|---:|")
     fresh = ProcessPoolExecutor(
         1, multiprocessing.get_context("spawn"), max_tasks_per_child=1
     )
@@ -76,18 +87,19 @@ def print_row(
 ) -> None:
     """Measures the times of a case and prints its row."""
     tensors = arguments(case, dtype)
-    times = median_seconds(
-        *(
-            compiled(op, tensors, backward)
-            for op in (plain_conv2d, native, gather)
-        )
-    )
+    runs = [
+        compiled(op, tensors, backward) for op in (plain_conv2d, native, gather)
+    ]
+    torchvision = torchvision_call(tensors, dtype, backward)
+    times = median_seconds(*runs, *([torchvision] if torchvision else []))
+    by_torchvision = f"{times[3] / times[1]:.1f}" if torchvision else ""
     height, width, channels, filters = case
     print(
         f"| {height}x{width}, {channels} to {filters} | {dtype} | "
         f"{'forward + backward' if backward else 'forward'} | "
         f"{1000 * times[0]:.1f} | {1000 * times[1]:.1f} | "
-        f"{times[1] / times[0]:.2f} | {times[2] / times[1]:.1f} | {peak:.0f} |",
+        f"{times[1] / times[0]:.2f} | {times[2] / times[1]:.1f} | "
+        f"{by_torchvision} | {peak:.0f} |",
         flush=True,
     )
 
@@ -201,6 +213,47 @@ def compiled(op, tensors, backward):
             loss = tf.reduce_sum(op(*tensors) ** 2)
         return tape.gradient(loss, tensors)
 
+    return run
+
+
+def torchvision_call(tensors, dtype, backward):
+    """The same by torchvision, or `None` if it is not there or cannot do it."""
+    if importlib.util.find_spec("torchvision") is None:
+        return None
+    try:
+        import torch
+        from torchvision.ops import deform_conv2d
+    except (ImportError, RuntimeError):  # built for another PyTorch
+        return None
+    device = "cpu" if device_name() == "CPU" else "cuda"
+
+    def converted(tensor, *axes):
+        array = tf.transpose(tf.cast(tensor, "float32"), axes).numpy()
+        return torch.tensor(
+            array, dtype=getattr(torch, dtype), device=device
+        ).requires_grad_(backward)
+
+    inputs, kernel, offset = tensors
+    arguments = {
+        "input": converted(inputs, 0, 3, 1, 2),
+        "offset": converted(offset, 0, 3, 1, 2),
+        "weight": converted(kernel, 3, 2, 0, 1),
+    }
+
+    def run():
+        outputs = deform_conv2d(**arguments, padding=1)
+        if backward:
+            (outputs**2).sum().backward()
+            for tensor in arguments.values():
+                tensor.grad = None
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return outputs
+
+    try:
+        run()
+    except (NotImplementedError, RuntimeError):
+        return None  # it has kernels for some dtypes only
     return run
 
 

@@ -21,7 +21,7 @@ from ai_edge_litert.interpreter import Interpreter
 from skimage import data
 
 from keras_radn import export
-from keras_radn.cli.model_file import add_model_arguments, load_model
+from keras_radn.cli.network_options import add_model_arguments, load_model
 from keras_radn.cli.tables import markdown_table
 from keras_radn.datasets.blur_synthesis import blur_scene
 from keras_radn.inference.benchmark import median_seconds

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from skimage.metrics import peak_signal_noise_ratio
 
-from keras_radn.datasets.files import find_files
+from keras_radn.datasets.image_files import find_files
 from keras_radn.datasets.interpolation import interpolate, optical_flow
 from keras_radn.datasets.video import SUFFIXES, read_frames
 

@@ -33,7 +33,7 @@ def main() -> None:
         sharp = getattr(data, name)().astype("float32") / 255
         blurred = motion_blur(sharp, length=10, angle=0.5).clip(0, 1)
         single, half = (
-            keras_radn.deblur(blurred, dtype=dtype)
+            keras_radn.Deblurrer(dtype=dtype)(blurred)
             for dtype in ("float32", "bfloat16")
         )
         rows.append(

@@ -18,7 +18,7 @@ from PIL import Image
 
 from keras_radn.datasets.blur_synthesis import camera_path, expose
 from keras_radn.datasets.camera import to_uint8
-from keras_radn.datasets.files import list_images, read_rgb
+from keras_radn.datasets.image_files import list_images, read_rgb
 
 BLURS = Path(__file__).with_name("kodak_blur.csv")
 

@@ -5,7 +5,7 @@
 Mean gain in dB over the pairs. Slope is the mean over them of what the
 correction should have been in terms of what it is, by least squares: 1 if the
 mean square of a correction is what it takes from the squared error, by which
-`keras_radn.deblur(multi_scale=True)` weights the scales.
+`keras_radn.Deblurrer(multi_scale=True)` weights the scales.
 """
 
 import argparse
@@ -16,10 +16,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 from skimage.metrics import peak_signal_noise_ratio
 
-from keras_radn.cli.model_file import add_model_arguments, load_model
+from keras_radn.cli.network_options import add_model_arguments, load_model
 from keras_radn.cli.tables import markdown_table
 from keras_radn.datasets import ImagePairs
-from keras_radn.inference.deblur import for_inference
+from keras_radn.inference import Deblurrer
 from keras_radn.inference.multi_scale import SCALES, correction, weighted_mean
 from keras_radn.inference.network import as_function
 
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--pairs", required=True, help="blur/ and sharp/")
     add_model_arguments(parser)
     options = parser.parse_args()
-    network = as_function(for_inference(load_model(options)))
+    network = as_function(Deblurrer(load_model(options)).network)
     pairs = ImagePairs(options.pairs)
     results = [measure(network, *pairs.whole(i)) for i in range(len(pairs))]
     rows = []

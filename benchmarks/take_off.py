@@ -2,7 +2,7 @@
 
     python benchmarks/take_off.py --stills DIR [--steps 400]
 
-Trains RADN by the first part of the packaged `radn_final_v3` and by variants of
+Trains RADN by the first part of the packaged `from_scratch` and by variants of
 it, one change each, with the same seed. Prints for each hundred steps how much
 lower the squared error is after the network than before, in dB, over all
 patches that were trained on (sharpening alone gives 0.1 to 0.15 dB), and the
@@ -26,11 +26,8 @@ from keras_radn import training
 from keras_radn.cli.tables import markdown_table
 from keras_radn.datasets import patch_dataset
 from keras_radn.training import TrainingConfig
-from keras_radn.training.train import (
-    new_model,
-    source_shares,
-    training_sources,
-)
+from keras_radn.training.run import new_model
+from keras_radn.training.sources import source_shares, training_sources
 
 ROWS = {
     "as packaged": {},
@@ -38,7 +35,6 @@ ROWS = {
     "any crop": {"candidates": 1},
     "no balance": {"balance": 0.0},
     "Adam at 5e-4": {"optimizer": "adam", "learning_rate": 5e-4},
-    "decoder at the rate of the rest": {"decoder_lr_ratio": 1.0},
     "offsets from the start": {"steering_lr_ratio": 1.0, "steering_start": 0},
 }
 PART = 100
@@ -107,7 +103,7 @@ def main() -> None:
         )
     packaged = Path(training.__file__).parent / "configs"
     config = TrainingConfig.from_toml(
-        packaged / "radn_final_v3.toml", stills=options.stills
+        packaged / "from_scratch.toml", stills=options.stills
     )
     config = dataclasses.replace(
         config,

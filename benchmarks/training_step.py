@@ -1,14 +1,15 @@
 """Time of a training step of RADN, beside that of its convolutions alone.
 
-    python benchmarks/training_step.py [--dtype NAME] [--optimizer adam|muon]
+    python benchmarks/training_step.py [--preset NAME] [--dtype NAME]
+                                       [--optimizer adam|muon]
 
 The step is that of `keras_radn.training`, with clipping and averaged weights,
 on a batch in memory. Its convolutions alone are all convolutions and
 matrix products of the step's graph, forward and backward, of the same shapes
 and dtypes but on random tensors and with nothing between them; the sampling of
-the deformable ones is not among them. Both are measured in turns. Then come a
-profile of the step, by the operations' own time, and the input pipeline with
-nothing else running.
+the deformable ones is not among them. Both are measured in turns. Then come,
+on a CPU, a profile of the step by the operations' own time, and the input
+pipeline with nothing else running.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from keras_radn import RADN
 from keras_radn.datasets import SyntheticBlur, patch_dataset
 from keras_radn.inference.benchmark import (
     alone_of,
+    device_name,
     gigaflop,
     is_product,
     median_seconds,
@@ -41,6 +43,7 @@ from keras_radn.training import TrainingConfig
 def main() -> None:
     """Prints a table each of the times, the profile and the pipeline."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("--preset", default="lite")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--optimizer", default="adam")
     parser.add_argument("--batch", type=int, default=8)
@@ -53,6 +56,7 @@ def main() -> None:
         if options.stills is None:
             write_photographs(folder)
         config = TrainingConfig(
+            preset=options.preset,
             dtype=options.dtype,
             optimizer=options.optimizer,
             ema_momentum=0.999,
@@ -67,6 +71,7 @@ def measure(config: TrainingConfig, repetitions: int) -> None:
     """Prints the tables."""
     step = training_step(config)
     products = products_of(step.get_concrete_function().graph)
+    print(f"On {device_name()}.\n")
     print_products(products)
     seconds, alone = median_seconds(
         step, alone_of(products), repetitions=repetitions
@@ -79,7 +84,9 @@ def measure(config: TrainingConfig, repetitions: int) -> None:
         f"{seconds / alone:.2f} |\n",
         flush=True,
     )
-    print_profile(step)
+    # On a GPU it would show how long the host takes to start the operations.
+    if device_name() == "CPU":
+        print_profile(step)
     pipeline = pipeline_speed(config)
     print("| pipeline alone, patches/s | to what the step consumes |")
     print("|---:|---:|")
@@ -88,7 +95,9 @@ def measure(config: TrainingConfig, repetitions: int) -> None:
 
 def training_step(config: TrainingConfig):
     """A step of training on a batch in memory, as a `tf.function`."""
-    model = RADN(dtype=config.dtype)
+    model = RADN.from_preset(
+        config.preset, load_weights=False, dtype=config.dtype
+    )
     optimizer = config.make_optimizer(config.learning_rate)
     model.compile(**{**paper_recipe(), "optimizer": optimizer})
     optimizer.build(model.trainable_variables)
