@@ -3,59 +3,91 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 ADDONS := .venv-addons
+NEWEST := .venv-newest-keras
+BACKENDS := .venv-jax .venv-torch
 
 # What the compiled library is made of.
 SOURCES := $(wildcard custom_ops/*.* custom_ops/src/*.* custom_ops/src/*/*.*)
+FORMATTED := $(filter %.cc %.h,$(SOURCES) $(wildcard custom_ops/gpu_check/*.* \
+	custom_ops/tests/cuda_on_host/*.*))
 
-.PHONY: demo test test-fast test-sanitize test-addons lint format benchmark \
-	docs clean
+.PHONY: demo test test-fast test-nightly test-gpu test-sanitize test-addons \
+	test-backends test-newest-keras lint format benchmark docs figures clean
 
 # Deblurs a photograph from scikit-image; pictures go to demo_output/.
 demo: $(READY)
 	@$(BIN)/python examples/demo.py
 
-# The whole suite.
+# The suite, but for what needs a GPU or takes minutes for what seldom breaks.
 test: $(READY)
 	$(BIN)/python -m pytest -n 2
 
 # Without the tests that build full-size networks, train or compile.
 test-fast: $(READY)
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not nightly and not gpu"
+
+# What takes minutes each: packages and builds of the library, sanitizers, the
+# pages on every kind of host, machines that train together. Before a release,
+# and every night.
+test-nightly: $(READY)
+	$(BIN)/python -m pytest -n 2 -m nightly
+
+# On a GPU that the backend (KERAS_BACKEND) sees; exit status 2 if it sees none.
+# GPU_PYTHON=python runs them in another environment, with pytest in it.
+GPU_PYTHON ?= $(BIN)/python
+test-gpu: $(if $(filter $(BIN)/%,$(GPU_PYTHON)),$(READY))
+	@$(GPU_PYTHON) -m pytest -o addopts=--strict-markers -m gpu tests/gpu
 
 # The compiled op under AddressSanitizer and UndefinedBehaviorSanitizer; a part
-# of `make test`.
+# of `make test-nightly`.
 test-sanitize: $(READY)
-	$(BIN)/python -m pytest -n 2 tests/custom_ops -k sanitizers
+	$(BIN)/python -m pytest -n 2 -m nightly tests/custom_ops -k sanitizers
 
 # Beside tensorflow-addons, which has an environment of its own.
 test-addons: $(READY) $(ADDONS)/.ready
 	KERAS_RADN_ADDONS_PYTHON=$(abspath $(ADDONS)/bin/python) \
 		$(BIN)/python -m pytest -o addopts=--strict-markers tests/addons
 
+# Under JAX and PyTorch, in environments without TensorFlow; then what needs both
+# TensorFlow and PyTorch.
+test-backends: $(BACKENDS:=/.ready) .venv-both/.ready
+	for backend in jax torch; do \
+		.venv-$$backend/bin/python -m tests.backends.run $$backend || exit; \
+	done
+	.venv-both/bin/python -m pytest -o addopts=--strict-markers tests/with_torch
+
+# The fast tests on the newest Keras 3 that pip finds, whatever version the package
+# asks for.
+test-newest-keras: $(NEWEST)/.ready
+	$(NEWEST)/bin/pip install --quiet --upgrade "keras<4"
+	$(NEWEST)/bin/python -m pytest -n 2 -m "not slow and not nightly and not gpu"
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror $(filter %.cc %.h,$(SOURCES))
+	$(BIN)/lint-imports
+	$(BIN)/clang-format --dry-run --Werror $(FORMATTED)
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $(filter %.cc %.h,$(SOURCES))
+	$(BIN)/clang-format -i $(FORMATTED)
 
 # Time and memory of the deformable convolution, beside a plain one.
 benchmark: $(READY)
 	$(BIN)/python benchmarks/deformable_conv.py
 
-# The guides and the API reference, in site/; warnings are errors.
+# The guides, the API reference and the page that deblurs in the browser, in
+# site/; warnings are errors. Needs npm.
 docs: $(READY)
 	$(BIN)/python -m mkdocs build --strict
 
-$(READY): pyproject.toml $(SOURCES)
+$(READY) $(NEWEST)/.ready: %/.ready: pyproject.toml $(SOURCES)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
-	@echo "Installing into .venv (4 GB, about three minutes)"
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --upgrade pip
-	@$(BIN)/pip install --quiet --editable ".[demo,heic,litert,onnx,ray,serve,train,video,visualize]" --group dev
+	@echo "Installing into $* (4 GB, about three minutes)"
+	@$(PYTHON) -m venv $*
+	@$*/bin/pip install --quiet --upgrade pip
+	@$*/bin/pip install --quiet --editable ".[demo,heic,litert,onnx,ray,serve,train,video,visualize]" --group dev
 	@touch $@
 
 # Not tensorflow-cpu: the addons' wheel wants symbols that only the other has.
@@ -66,5 +98,29 @@ $(ADDONS)/.ready:
 	@$(ADDONS)/bin/pip install --quiet "tensorflow==2.15.1" "tensorflow-addons==0.23.0" "numpy==1.26.*"
 	@touch $@
 
+# Reading PyTorch's files of weights needs TensorFlow's networks, too.
+.venv-both/.ready: pyproject.toml $(SOURCES)
+	@echo "Installing into .venv-both (5 GB, some minutes)"
+	@$(PYTHON) -m venv .venv-both
+	@.venv-both/bin/pip install --quiet --editable ".[convert,train]" --group dev
+	@touch $@
+
+# pip of 25.1 at least knows groups.
+$(BACKENDS:=/.ready): .venv-%/.ready: pyproject.toml
+	@echo "Installing into .venv-$* (up to 6 GB with CUDA's libraries)"
+	@$(PYTHON) -m venv .venv-$*
+	@.venv-$*/bin/pip install --quiet --upgrade pip
+	@.venv-$*/bin/pip install --quiet --group without-tensorflow $* \
+		"opencv-python-headless>=4.10" "scikit-image>=0.25" "pytest>=8.3"
+	@.venv-$*/bin/pip install --quiet --no-deps --no-build-isolation \
+		-C wheel.cmake=false --editable .
+	@touch $@
+
+# The pictures of the README and the guides that our own code draws.
+figures: $(READY)
+	$(BIN)/python examples/front_page.py
+	$(BIN)/python examples/network_diagram.py
+
 clean:
-	rm -rf .venv $(ADDONS) demo_output site
+	rm -rf .venv $(ADDONS) $(NEWEST) $(BACKENDS) .venv-both demo_output site build/try \
+		docs/try/node_modules
