@@ -86,18 +86,18 @@ def make_pack(
     if not lossy:
         raise ValueError("There is nothing to pack; give stills or pairs.")
     kept = _encoded(exact, limit, lossless=True)
-    for quality in QUALITIES if kept is not None else ():
+    if kept is not None:
         rest = limit - sum(map(len, kept.values()))
-        files = _encoded(lossy, rest, quality=quality)
-        if files is None:
-            continue
-        files.update(kept)
-        with written_beside(output) as partial:
-            for name, data in files.items():
-                path = partial / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(data)
-        return quality, sum(map(len, files.values()))
+        best = _best_that_fits(lossy, rest)
+        if best is not None:
+            quality, files = best
+            files.update(kept)
+            with written_beside(output) as partial:
+                for name, data in files.items():
+                    path = partial / name
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(data)
+            return quality, sum(map(len, files.values()))
     raise ValueError(
         f"{len(exact) + len(lossy)} pictures do not fit into "
         f"{limit / 2**20:.1f} MiB, not even at quality {QUALITIES[-1]}. Give "
@@ -109,6 +109,19 @@ def _pairs_of(folder, name) -> Iterator[tuple[str, Path]]:
     for number, (blurred, sharp) in enumerate(find_pairs(folder)):
         yield f"{name}/blur/{number:05}.webp", blurred
         yield f"{name}/sharp/{number:05}.webp", sharp
+
+
+def _best_that_fits(sources, limit) -> tuple[int, dict[str, bytes]] | None:
+    """The highest quality at which the files fit, and the files."""
+    best, begin, end = None, 0, len(QUALITIES)
+    while begin < end:
+        middle = (begin + end) // 2
+        files = _encoded(sources, limit, quality=QUALITIES[middle])
+        if files is None:
+            begin = middle + 1
+        else:
+            best, end = (QUALITIES[middle], files), middle
+    return best
 
 
 def _encoded(sources, limit, **arguments) -> dict[str, bytes] | None:
