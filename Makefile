@@ -111,6 +111,7 @@ $(BACKENDS:=/.ready): .venv-%/.ready: pyproject.toml
 	@$(PYTHON) -m venv .venv-$*
 	@.venv-$*/bin/pip install --quiet --upgrade pip
 	@.venv-$*/bin/pip install --quiet --group without-tensorflow $* \
+		$(if $(filter torch,$*),torchvision) \
 		"opencv-python-headless>=4.10" "scikit-image>=0.25" "pytest>=8.3"
 	@.venv-$*/bin/pip install --quiet --no-deps --no-build-isolation \
 		-C wheel.cmake=false --editable .

@@ -42,7 +42,7 @@ output=$(cd "$output" && pwd)
 deadline=$((begun + minutes * 60))
 cd "$(dirname "$0")/../.."
 scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
+trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$scratch"' EXIT
 
 # step NAME SECONDS COMMAND...: runs it with a log and at most so long.
 step() {
@@ -84,6 +84,9 @@ if [[ -n $rehearse ]]; then
   edits+=(-e 's/^patch_size.*/patch_size = 48/')
 fi
 [[ -z $preset ]] || edits+=(-e '/^freeze_norms/d')
+# How busy the GPU is tells whether it waits for samples.
+nvidia-smi --query-gpu=utilization.gpu,memory.used,power.draw --format=csv \
+  --loop=5 >"$output/gpu.csv" 2>&1 &
 status=1
 for size in "${sizes[@]}"; do
   seconds=$((deadline - SECONDS - 10))
@@ -95,5 +98,10 @@ for size in "${sizes[@]}"; do
   status=$?
   ((status)) || break
 done
+# Of each epoch: the time of a step, with that of its samples.
+awk -F, 'NR == 1 { for (i = 1; i <= NF; ++i) column[$i] = i; next }
+  { printf "step %d: %.0f images/s, loss %g\n", $column["step"],
+    $column["images_per_second"], $column["loss"] }' \
+  "$output/run/log.csv" | tee -a "$output/summary.txt"
 cp "$output/run/weights.npz" "$output/weights.npz" || exit 1
 exit "$status"

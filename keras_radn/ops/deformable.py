@@ -64,8 +64,10 @@ def deformable_conv2d(
         implementation: `"native"` (the compiled library, for TensorFlow),
             `"gather"` (`keras.ops`: slower, for other backends, XLA, export
             and second derivatives) or `"auto"`: native on TensorFlow if the
-            library loads and XLA does not compile the graph, else gather. The
-            environment variable `KERAS_RADN_IMPLEMENTATION` comes before it.
+            library loads and XLA does not compile the graph, torchvision's
+            operation on PyTorch's GPUs if it is installed and its columns are
+            small enough, else gather. The environment variable
+            `KERAS_RADN_IMPLEMENTATION` comes before it.
 
     Returns:
         `(batch, out_height, out_width, filters)`, in the dtype of `inputs`.
@@ -121,7 +123,7 @@ def deformable_conv2d(
         _check_map("mask", mask, inputs, geometry, samples)
     compute = (
         tracing.current().convolution
-        or backend.compiled_convolution(implementation)
+        or backend.compiled_convolution(implementation, inputs, kernel, offset)
         or gather.deformable_conv2d
     )
     outputs = compute(

@@ -32,7 +32,7 @@ class ConvGeometry:
         """
         sizes = []
         for size, extent, stride in zip(
-            input_size, self._extents(), self.strides, strict=True
+            input_size, self.extents(), self.strides, strict=True
         ):
             if size is None:
                 sizes.append(None)
@@ -43,7 +43,7 @@ class ConvGeometry:
             else:
                 raise ValueError(
                     f'With padding="valid" the input must be at least '
-                    f"{tuple(self._extents())} pixels for this kernel. "
+                    f"{tuple(self.extents())} pixels for this kernel. "
                     f"Received: height and width {tuple(input_size)}"
                 )
         return sizes
@@ -54,14 +54,15 @@ class ConvGeometry:
             return [0, 0]
         pads = []
         for size, extent, stride in zip(
-            input_size, self._extents(), self.strides, strict=True
+            input_size, self.extents(), self.strides, strict=True
         ):
             total = (size - 1) // stride * stride + extent - size
             smaller = max if isinstance(total, int) else ops.maximum
             pads.append(smaller(total, 0) // 2)
         return pads
 
-    def _extents(self):
+    def extents(self) -> list[int]:
+        """Rows and columns from the first tap to the last one."""
         return [
             (k - 1) * d + 1
             for k, d in zip(self.kernel_size, self.dilation_rate, strict=True)

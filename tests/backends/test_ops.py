@@ -1,18 +1,31 @@
 """The deformable convolution, under whatever backend Keras runs on."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
 
-from keras_radn.ops import deformable_conv2d, gather
+from keras_radn.ops import backend, deformable_conv2d, gather, torchvision_op
 from keras_radn.ops.implementation import VARIABLE
 from tests import oracles
 from tests.backends.gradients import float64, gradients
 
 
-@pytest.fixture(autouse=True)
-def by_gathering(monkeypatch):
-    monkeypatch.setenv(VARIABLE, "gather")
+IS_TORCH = keras.backend.backend() == "torch"
+
+
+@pytest.fixture(autouse=True, params=["gather", "torchvision"][: 1 + IS_TORCH])
+def implementation(request, monkeypatch):
+    """By gathering; with PyTorch also as on its GPUs, though on the CPU."""
+    if request.param == "gather":
+        monkeypatch.setenv(VARIABLE, "gather")
+    else:
+        monkeypatch.setattr(
+            backend,
+            "compiled_convolution",
+            lambda *arguments: torchvision_op.deformable_conv2d,
+        )
 
 
 def draw(seed):
@@ -150,9 +163,30 @@ def test_errors():
     keras.backend.backend() == "tensorflow", reason="it has a compiled one"
 )
 def test_there_is_no_compiled_one(monkeypatch):
-    monkeypatch.delenv(VARIABLE)
+    monkeypatch.undo()  # what the other tests compute by
     inputs, kernel = np.zeros((1, 3, 4, 4), "float32"), np.ones((3, 3, 4, 2))
     with pytest.raises(ImportError, match="KERAS_BACKEND=tensorflow"):
         deformable_conv2d(
             inputs, kernel, np.zeros((1, 3, 4, 18)), implementation="native"
         )
+
+
+@pytest.mark.skipif(not IS_TORCH, reason="of PyTorch")
+def test_torchvision_computes_on_gpus_what_fits(monkeypatch):
+    import torch
+
+    monkeypatch.undo()  # what the other tests compute by
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    kernel = torch.zeros(3, 3, 32, 8)
+
+    def chosen(device, rows, implementation="auto"):
+        inputs = SimpleNamespace(shape=(1, rows, 999, 32), is_cuda=device)
+        offset = SimpleNamespace(shape=(1, rows, 999, 18))
+        return backend.compiled_convolution(
+            implementation, inputs, kernel, offset
+        )
+
+    assert chosen(True, 900) is torchvision_op.deformable_conv2d
+    assert chosen(True, 1000) is None  # its columns would have over 1 GiB
+    assert chosen(False, 900) is None
+    assert chosen(True, 900, "gather") is None

@@ -75,11 +75,14 @@ def limit_threads(count: int) -> None:
     """
 
 
-def compiled_convolution(implementation: str) -> Callable | None:
+def compiled_convolution(
+    implementation: str, inputs: Any, kernel: Any, offset: Any
+) -> Callable | None:
     """A compiled deformable convolution.
 
     Args:
         implementation: `"auto"`, `"native"` or `"gather"`.
+        inputs: what it will be called with, and so `kernel` and `offset`.
 
     Returns:
         A function with the arguments of `gather.deformable_conv2d`, or `None`

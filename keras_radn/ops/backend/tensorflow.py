@@ -66,7 +66,9 @@ def limit_threads(count: int) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(count)
 
 
-def compiled_convolution(implementation: str) -> Callable | None:
+def compiled_convolution(
+    implementation: str, inputs: tf.Tensor, kernel: tf.Tensor, offset: tf.Tensor
+) -> Callable | None:
     chosen = library.choose(implementation)
     return native.deformable_conv2d if chosen == "native" else None
 

@@ -1,8 +1,19 @@
 """What PyTorch does in its own way; see `common`."""
 
+import importlib.util
+import math
+from collections.abc import Callable
+
 import torch
 
+from keras_radn.ops import torchvision_op
+from keras_radn.ops.backend import common
 from keras_radn.ops.backend.common import *  # noqa: F403
+from keras_radn.ops.implementation import requested
+
+# Elements, 1 GiB: torchvision's operation writes the samples of all channels to
+# memory, where gathering is done a chunk of rows or of few filters at a time.
+_MAX_COLUMNS = 2**28
 
 FAILURES = (ValueError, TypeError, RuntimeError)
 
@@ -15,8 +26,30 @@ def information() -> dict[str, str]:
     return {
         "PyTorch": torch.__version__,
         "devices": ", ".join(["CPU", *gpus]),
-        "deformable op": "gather",
+        "deformable op": "torchvision" if _uses_torchvision() else "gather",
     }
+
+
+def _uses_torchvision():
+    return torch.cuda.is_available() and bool(
+        importlib.util.find_spec("torchvision")
+    )
+
+
+def compiled_convolution(
+    implementation: str,
+    inputs: torch.Tensor,
+    kernel: torch.Tensor,
+    offset: torch.Tensor,
+) -> Callable | None:
+    common.compiled_convolution(implementation, inputs, kernel, offset)
+    if requested(implementation)[0] == "gather":
+        return None
+    columns = math.prod([*offset.shape[:3], *kernel.shape[:2], inputs.shape[3]])
+    fits = inputs.is_cuda and columns <= _MAX_COLUMNS
+    if fits and _uses_torchvision():
+        return torchvision_op.deformable_conv2d
+    return None
 
 
 def cuda_support() -> tuple[str, str | None, int, str]:
