@@ -11,7 +11,6 @@ from keras_radn.ops.implementation import VARIABLE
 from tests import oracles
 from tests.backends.gradients import float64, gradients
 
-
 IS_TORCH = keras.backend.backend() == "torch"
 
 
