@@ -74,8 +74,8 @@ def measure(
             first = seconds()
         else:
             with (
-                mock.patch.object(backend, "adam_step", lambda *_: None),
-                mock.patch.object(backend, "move_averages", lambda *_: False),
+                mock.patch.object(backend, "adam_step", return_value=None),
+                mock.patch.object(backend, "move_averages", return_value=False),
             ):
                 first = seconds()
     graph = step.get_concrete_function(gradients).graph
