@@ -27,8 +27,8 @@ TEXTS = [
     for path in sorted(ROOT.glob(pattern))
     if ".venv" not in path.parts
 ]
-# Train, where the packaged network would take a minute to be traced.
-TRAINING = ("getting_started.md", "training.md")
+# Train or export, where the packaged network would take a minute to be traced.
+TRAINING = ("export.md", "getting_started.md", "training.md")
 
 
 def named(path):
@@ -111,7 +111,7 @@ def test_commands_are_accepted(path):
     for program, *arguments in shell_commands(path):
         if program == "keras-radn":
             parser.parse_args(arguments)
-        elif program == "python" and arguments[0] != "-m":
+        elif program == "python" and arguments[0] not in ("-c", "-m"):
             assert (ROOT / arguments[0]).is_file()
         elif program == "make":
             assert f"\n{arguments[0]}:" in (ROOT / "Makefile").read_text()
