@@ -1,5 +1,7 @@
 """README and guides: their code runs, their commands and links are right."""
 
+import importlib.util
+import json
 import os
 import re
 import shlex
@@ -15,6 +17,7 @@ from PIL import Image, ImageChops
 import keras_radn
 from keras_radn.cli.main import command_parser
 from keras_radn.models.presets import DEFAULT_PRESET, RADN_PRESETS
+from keras_radn.peers.figures import AUTHORS_PSNR, CLASSICAL, TABLE_1
 from tests.conftest import TINY_RADN
 
 ROOT = Path(__file__).parents[2]
@@ -161,6 +164,55 @@ def test_the_table_of_variants_tells_what_the_presets_hold():
         size = f"{preset['parameters']:,} | {preset['gmac']:.2f}"
         assert f"\n| {name} | {size} |" in paper
         assert f"| {preset['description']} |\n" in paper
+
+
+@pytest.fixture
+def comparison():
+    """examples/comparison.py, and the rows that it reads."""
+    spec = importlib.util.spec_from_file_location(
+        "comparison", ROOT / "examples" / "comparison.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module, json.loads(module.FIGURES.read_text())
+
+
+def test_the_guide_tells_what_was_compared(comparison):
+    script, rows = comparison
+    [part] = script.PART.findall(script.GUIDE.read_text())
+    assert part == script.measured(rows)
+    for row in rows:
+        reported = {**TABLE_1, **CLASSICAL}.get(row["name"])
+        if reported is not None:
+            assert row["paper_psnr"] == reported.psnr
+        assert row.get("authors_psnr") == AUTHORS_PSNR.get(row["name"])
+        if row["name"] == "stack4_dmphn" and "to_reference" in row:
+            ratio = f"{row['to_reference']:.1f} times as fast as"
+            assert ratio in (ROOT / "README.md").read_text()
+
+
+def test_a_comparison_is_drawn_and_written(comparison, tmp_path, monkeypatch):
+    script, rows = comparison
+    figures = {"to_reference": 1.0, "gmacs": 2.0, "peak_megabytes": 3.0}
+    figures |= {"width": 1280, "height": 720, "dtype": "float32"}
+    for row in rows:
+        if row["name"] not in CLASSICAL:
+            row |= {**figures, "seconds": 0.5, "to_reference": 1.25}
+    files = {name: tmp_path / name for name in ("FIGURES", "GUIDE")}
+    files["FIGURES"].write_text(json.dumps(rows))
+    files["GUIDE"].write_text(script.GUIDE.read_text())
+    for name, path in files.items():
+        monkeypatch.setattr(script, name, path)
+    script.main(tmp_path)
+    [part] = script.PART.findall(files["GUIDE"].read_text())
+    assert "1.2 times the time of RADN(Final)" in part
+    assert part.count("\n| ") == 2 + len(rows) - len(CLASSICAL)
+    before = (tmp_path / "accuracy_over_time.svg").read_text()
+    assert "time measured here" in before
+    assert "stack4_dmphn" in before
+    assert "Whyte" not in before
+    script.main(tmp_path)
+    assert (tmp_path / "accuracy_over_time.svg").read_text() == before
 
 
 def test_the_version_is_the_same_everywhere():
