@@ -158,6 +158,19 @@ def test_the_readme_is_short_and_tells_what_the_presets_hold():
     assert f"{RADN_PRESETS['lite']['parameters'] / 1e6:.1f} M" in row
 
 
+def test_all_pages_give_the_same_psnr():
+    psnr = RADN_PRESETS[DEFAULT_PRESET]["weights"]["psnr"]
+    gopro, kodak = f"{psnr['GoPro']:.2f}", f"{psnr['Kodak']:.2f}"
+    card = (ROOT / "keras_radn/models/MODEL_CARD.md").read_text()
+    assert re.search(rf"^\| `lite` \| {gopro} \|.*\| {kodak} \|", card, re.M)
+    evaluation = (ROOT / "docs/guide/evaluation.md").read_text()
+    for row, value in {"three GoPro pairs": gopro, "Kodak's 24": kodak}.items():
+        pattern = rf"^\| mean of (the )?{row}[^|]*\|[^|]*\| {value} \|"
+        assert re.search(pattern, evaluation, re.M)
+    paper = (ROOT / "docs/guide/paper.md").read_text()
+    assert f"| GoPro {gopro}, Kodak {kodak} |" in paper
+
+
 def test_the_table_of_variants_tells_what_the_presets_hold():
     paper = (ROOT / "docs" / "guide" / "paper.md").read_text()
     for name, preset in RADN_PRESETS.items():
