@@ -179,6 +179,17 @@ def test_the_table_of_variants_tells_what_the_presets_hold():
         assert f"| {preset['description']} |\n" in paper
 
 
+def test_every_picture_has_its_command():
+    makefile = (ROOT / "Makefile").read_text()
+    figures = makefile.partition("\nfigures:")[2].partition("\n\n")[0]
+    scripts = re.findall(r"examples/\w+\.py", figures)
+    # The card says how a training's log is drawn.
+    sources = [*scripts, "keras_radn/models/MODEL_CARD.md"]
+    text = "".join((ROOT / source).read_text() for source in sources)
+    for picture in (ROOT / "docs" / "pictures").iterdir():
+        assert picture.name in text
+
+
 @pytest.fixture
 def comparison():
     """examples/comparison.py, and the rows that it reads."""
