@@ -12,7 +12,8 @@ FORMATTED := $(filter %.cc %.h,$(SOURCES) $(wildcard custom_ops/gpu_check/*.* \
 	custom_ops/tests/cuda_on_host/*.*))
 
 .PHONY: demo test test-fast test-nightly test-gpu test-sanitize test-addons \
-	test-backends test-newest-keras lint format benchmark docs figures clean
+	test-backends test-newest-keras lint format benchmark docs figures \
+	comparison clean
 
 # Deblurs a photograph from scikit-image; pictures go to demo_output/.
 demo: $(READY)
@@ -121,6 +122,15 @@ $(BACKENDS:=/.ready): .venv-%/.ready: pyproject.toml
 figures: $(READY)
 	$(BIN)/python examples/front_page.py
 	$(BIN)/python examples/network_diagram.py
+	$(BIN)/python examples/comparison.py
+
+# Measures the networks of the paper's Table 1 on a machine that does nothing else,
+# a quarter of an hour on two cores, and writes their table and plot into the guide.
+# PAIRS=FOLDER measures the PSNR of those that have weights, too.
+comparison: $(READY)
+	$(BIN)/python -m keras_radn compare $(if $(PAIRS),--pairs $(PAIRS)) \
+		--json benchmarks/comparison.json
+	$(BIN)/python examples/comparison.py
 
 clean:
 	rm -rf .venv $(ADDONS) $(NEWEST) $(BACKENDS) .venv-both demo_output site build/try \

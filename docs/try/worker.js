@@ -90,11 +90,16 @@ onmessage = async ({ data: { file } }) => {
     const session = await network.catch(
       told("The network could not be loaded; please try again."),
     );
+    const tooLarge = told(
+      `${file.name}: this browser's memory is too small for it.`,
+    );
     const sharp = await deblur(session, image, (done, total) =>
       postMessage({ done, total }),
-    ).catch(told(`${file.name}: this browser's memory is too small for it.`));
+    ).catch(tooLarge);
     context.putImageData(sharp, 0, 0);
-    const blob = await canvas.convertToBlob({ type: "image/png" });
+    const blob = await canvas
+      .convertToBlob({ type: "image/png" })
+      .catch(tooLarge);
     postMessage({ blob, width: image.width, height: image.height });
   } catch (error) {
     postMessage({ error: error.message });

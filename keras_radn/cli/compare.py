@@ -156,7 +156,10 @@ def run(options: argparse.Namespace) -> int:
     weights = dict(options.weights)
     if options.plot is not None:
         # Here, not above: the other commands do not need the extra.
-        from keras_radn.visualize.comparison import accuracy_over_time
+        from keras_radn.visualize.comparison import (
+            accuracy_over_time,
+            points_of,
+        )
 
     # First, since weights that do not fit end the command.
     accuracies = {
@@ -179,7 +182,7 @@ def run(options: argparse.Namespace) -> int:
             partial.write_text(json.dumps(rows, indent=2) + "\n")
     if options.plot is not None:
         with written_beside(options.plot) as partial:
-            accuracy_over_time(_points(rows)).savefig(partial)
+            accuracy_over_time(points_of(rows)).savefig(partial)
     return 0
 
 
@@ -289,15 +292,3 @@ def _shown(row):
 
 def _titles():
     return {key: (title, "") for key, (title, _) in _COLUMNS.items()}
-
-
-def _points(rows):
-    from keras_radn.visualize.comparison import Point
-
-    kinds = (("seconds", "psnr", True), ("paper_seconds", "paper_psnr", False))
-    return [
-        Point(row["name"], row[seconds], row[psnr], measured)
-        for row in rows
-        for seconds, psnr, measured in kinds
-        if row.get(seconds) is not None and row.get(psnr) is not None
-    ]

@@ -1,4 +1,5 @@
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Iterable
@@ -75,8 +76,9 @@ def litert(
         FileExistsError: if there is such a file and not `force`.
         ValueError: if an argument is out of range, a calibration picture is
             unreadable or smaller than `size`, the model maps no images to
-            images, or the PSNR against it is below 60, 50, 40 or 35 dB for
-            the four precisions; nothing is left then.
+            images, LiteRT lacks an operation, or the PSNR against the model
+            is below 60, 50, 40 or 35 dB for the four precisions; nothing is
+            left then.
         ImportError: if `ai-edge-litert` or `ai-edge-quantizer` is missing.
         OSError: if the file cannot be written.
 
@@ -116,7 +118,7 @@ def litert(
     sides = _sides(model, size)
     if precision == "int8":  # before the work
         pictures = _calibration_pictures(calibration, sides)
-    content = _convert(model, precision, sides)
+    content = _convert(path, model, precision, sides)
     if precision == "int8":
         content = _quantize(content, pictures)
     require_built_in_ops(content)
@@ -182,7 +184,7 @@ def _sides(model, size):
     return [int(n) for n in size]
 
 
-def _convert(model, precision, sides):
+def _convert(path, model, precision, sides):
     deblur = picture_function(model, loops=False)
     archive = keras.export.ExportArchive()
     archive.add_endpoint(
@@ -197,7 +199,17 @@ def _convert(model, precision, sides):
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if precision == "float16":
             converter.target_spec.supported_types = [tf.float16]
-        return converter.convert()
+        try:
+            return converter.convert()
+        except Exception as error:  # its class has no public name
+            found = re.findall(r"'tf\.(\w+)' op is neither", str(error))
+            if not found:
+                raise
+    raise ValueError(
+        f"{path}: LiteRT has no operation for what this network needs"
+        f"{' for images of any size; give a size' if None in sides else ''}. "
+        f"Received: {', '.join(sorted(set(found)))}"
+    )
 
 
 def _quantize(content, pictures):

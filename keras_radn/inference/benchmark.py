@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from keras_radn.inference.deblurrer import Deblurrer
 from keras_radn.inference.network import as_function
+from keras_radn.keras_setup import import_keras
 from keras_radn.models import RADN, ResidualBaseline, inference_model
 from keras_radn.models.cost import count_macs
 from keras_radn.peers import PRESETS as PEERS
@@ -86,8 +87,12 @@ def measure(*arguments, **keywords) -> Measurement:
     What one measurement leaves in memory would be missing in the next one.
     """
     with concurrent.futures.ProcessPoolExecutor(
-        1, multiprocessing.get_context("spawn"), _quiet
+        # Before this module, which imports TensorFlow with all its messages.
+        1,
+        multiprocessing.get_context("spawn"),
+        import_keras,
     ) as executor:
+        executor.submit(_quiet)
         return executor.submit(measure_here, *arguments, **keywords).result()
 
 

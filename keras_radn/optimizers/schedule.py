@@ -45,7 +45,7 @@ class WarmupStableDecay(keras.optimizers.schedules.LearningRateSchedule):
             raise ValueError(
                 "`warmup_steps` and `decay_steps` must fit into `steps`. "
                 f"Received: {warmup_steps}, {decay_steps} and {steps}; give "
-                "more steps or shorter ones of these"
+                f"at least {warmup_steps + decay_steps} steps or shorten these"
             )
         self.learning_rate = learning_rate
         self.steps = steps

@@ -39,14 +39,10 @@ CLASSICAL = {
     "MBMF (Gong et al. 2017)": Reported(24.64, 0.8429, 120.0),
 }
 
-# PSNR in dB by the networks' own authors; of SRN in their paper.
+# PSNR in dB by the networks' own authors, where there is a source beside the
+# paper's table.
 AUTHORS_PSNR = {
-    "mscnn": 29.23,
-    "deblurgan": 28.70,
-    "svrnn": 29.19,
-    "srn": 30.26,
-    "srn_lstm": 30.19,
-    "pss_srn": 30.92,
-    "dmphn_1_2_4_8": 30.25,
-    "stack4_dmphn": 31.20,
+    "srn": 30.26,  # Tao et al., CVPR 2018, doi:10.1109/CVPR.2018.00390
+    "srn_lstm": 30.19,  # README of jiangsutx/SRN-Deblur, `--model=lstm`
+    "stack4_dmphn": 31.20,  # Zhang et al., CVPR 2019, arXiv:1904.03468
 }

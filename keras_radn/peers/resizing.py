@@ -5,7 +5,7 @@ made of every second pixel. Weights that were trained so need it.
 """
 
 import keras
-from keras import layers, ops
+from keras import ops
 
 
 def reduce(x: keras.KerasTensor, factor: int) -> keras.KerasTensor:
@@ -18,9 +18,30 @@ def double(x: keras.KerasTensor) -> keras.KerasTensor:
 
     Between two pixels their mean is put, after the last one its copy.
     """
-    x = layers.UpSampling2D(2, interpolation="nearest", dtype=x.dtype)(x)
-    # The mean of a pixel and its copy is the pixel.
-    following = ops.concatenate([x[:, 1:], x[:, -1:]], axis=1)
-    x = (x + following) / 2
-    following = ops.concatenate([x[:, :, 1:], x[:, :, -1:]], axis=2)
-    return (x + following) / 2
+    return Double(dtype=x.dtype)(x)
+
+
+@keras.saving.register_keras_serializable("keras_radn")
+class Double(keras.layers.Layer):
+    """`double` as a layer.
+
+    Keras's `UpSampling2D` forgets how many channels there are where the size
+    of the images is open, and LiteRT cannot be without.
+
+    Input shape: `(batch, height, width, channels)`.
+
+    Output shape: `(batch, 2 * height, 2 * width, channels)`.
+    """
+
+    def call(self, inputs):
+        batch, height, width, channels = ops.shape(inputs)
+        following = ops.concatenate([inputs[:, 1:], inputs[:, -1:]], axis=1)
+        x = ops.stack([inputs, (inputs + following) / 2], axis=2)
+        x = ops.reshape(x, (batch, 2 * height, width, channels))
+        following = ops.concatenate([x[:, :, 1:], x[:, :, -1:]], axis=2)
+        x = ops.stack([x, (x + following) / 2], axis=3)
+        return ops.reshape(x, (batch, 2 * height, 2 * width, channels))
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        return (batch, height and 2 * height, width and 2 * width, channels)

@@ -1,5 +1,7 @@
 """README and guides: their code runs, their commands and links are right."""
 
+import importlib.util
+import json
 import os
 import re
 import shlex
@@ -15,6 +17,7 @@ from PIL import Image, ImageChops
 import keras_radn
 from keras_radn.cli.main import command_parser
 from keras_radn.models.presets import DEFAULT_PRESET, RADN_PRESETS
+from keras_radn.peers.figures import AUTHORS_PSNR, CLASSICAL, TABLE_1
 from tests.conftest import TINY_RADN
 
 ROOT = Path(__file__).parents[2]
@@ -27,8 +30,8 @@ TEXTS = [
     for path in sorted(ROOT.glob(pattern))
     if ".venv" not in path.parts
 ]
-# Train, where the packaged network would take a minute to be traced.
-TRAINING = ("getting_started.md", "training.md")
+# Train or export, where the packaged network would take a minute to be traced.
+TRAINING = ("export.md", "getting_started.md", "training.md")
 
 
 def named(path):
@@ -111,7 +114,7 @@ def test_commands_are_accepted(path):
     for program, *arguments in shell_commands(path):
         if program == "keras-radn":
             parser.parse_args(arguments)
-        elif program == "python" and arguments[0] != "-m":
+        elif program == "python" and arguments[0] not in ("-c", "-m"):
             assert (ROOT / arguments[0]).is_file()
         elif program == "make":
             assert f"\n{arguments[0]}:" in (ROOT / "Makefile").read_text()
@@ -155,12 +158,85 @@ def test_the_readme_is_short_and_tells_what_the_presets_hold():
     assert f"{RADN_PRESETS['lite']['parameters'] / 1e6:.1f} M" in row
 
 
+def test_all_pages_give_the_same_psnr():
+    psnr = RADN_PRESETS[DEFAULT_PRESET]["weights"]["psnr"]
+    gopro, kodak = f"{psnr['GoPro']:.2f}", f"{psnr['Kodak']:.2f}"
+    card = (ROOT / "keras_radn/models/MODEL_CARD.md").read_text()
+    assert re.search(rf"^\| `lite` \| {gopro} \|.*\| {kodak} \|", card, re.M)
+    evaluation = (ROOT / "docs/guide/evaluation.md").read_text()
+    for row, value in {"three GoPro pairs": gopro, "Kodak's 24": kodak}.items():
+        pattern = rf"^\| mean of (the )?{row}[^|]*\|[^|]*\| {value} \|"
+        assert re.search(pattern, evaluation, re.M)
+    paper = (ROOT / "docs/guide/paper.md").read_text()
+    assert f"| GoPro {gopro}, Kodak {kodak} |" in paper
+
+
 def test_the_table_of_variants_tells_what_the_presets_hold():
     paper = (ROOT / "docs" / "guide" / "paper.md").read_text()
     for name, preset in RADN_PRESETS.items():
         size = f"{preset['parameters']:,} | {preset['gmac']:.2f}"
         assert f"\n| {name} | {size} |" in paper
         assert f"| {preset['description']} |\n" in paper
+
+
+def test_every_picture_has_its_command():
+    makefile = (ROOT / "Makefile").read_text()
+    figures = makefile.partition("\nfigures:")[2].partition("\n\n")[0]
+    scripts = re.findall(r"examples/\w+\.py", figures)
+    # The card says how a training's log is drawn.
+    sources = [*scripts, "keras_radn/models/MODEL_CARD.md"]
+    text = "".join((ROOT / source).read_text() for source in sources)
+    for picture in (ROOT / "docs" / "pictures").iterdir():
+        assert picture.name in text
+
+
+@pytest.fixture
+def comparison():
+    """examples/comparison.py, and the rows that it reads."""
+    spec = importlib.util.spec_from_file_location(
+        "comparison", ROOT / "examples" / "comparison.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module, json.loads(module.FIGURES.read_text())
+
+
+def test_the_guide_tells_what_was_compared(comparison):
+    script, rows = comparison
+    [part] = script.PART.findall(script.GUIDE.read_text())
+    assert part == script.measured(rows)
+    for row in rows:
+        reported = {**TABLE_1, **CLASSICAL}.get(row["name"])
+        if reported is not None:
+            assert row["paper_psnr"] == reported.psnr
+        assert row.get("authors_psnr") == AUTHORS_PSNR.get(row["name"])
+        if row["name"] == "stack4_dmphn" and "to_reference" in row:
+            ratio = f"{row['to_reference']:.1f} times as fast as"
+            assert ratio in (ROOT / "README.md").read_text()
+
+
+def test_a_comparison_is_drawn_and_written(comparison, tmp_path, monkeypatch):
+    script, rows = comparison
+    figures = {"to_reference": 1.0, "gmacs": 2.0, "peak_megabytes": 3.0}
+    figures |= {"width": 1280, "height": 720, "dtype": "float32"}
+    for row in rows:
+        if row["name"] not in CLASSICAL:
+            row |= {**figures, "seconds": 0.5, "to_reference": 1.25}
+    files = {name: tmp_path / name for name in ("FIGURES", "GUIDE")}
+    files["FIGURES"].write_text(json.dumps(rows))
+    files["GUIDE"].write_text(script.GUIDE.read_text())
+    for name, path in files.items():
+        monkeypatch.setattr(script, name, path)
+    script.main(tmp_path)
+    [part] = script.PART.findall(files["GUIDE"].read_text())
+    assert "1.2 times the time of RADN(Final)" in part
+    assert part.count("\n| ") == 2 + len(rows) - len(CLASSICAL)
+    before = (tmp_path / "accuracy_over_time.svg").read_text()
+    assert "time measured here" in before
+    assert "stack4_dmphn" in before
+    assert "Whyte" not in before
+    script.main(tmp_path)
+    assert (tmp_path / "accuracy_over_time.svg").read_text() == before
 
 
 def test_the_version_is_the_same_everywhere():

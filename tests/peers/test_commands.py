@@ -60,6 +60,22 @@ def test_saved_model(name, tmp_path):
 
 
 @pytest.mark.slow
+def test_litert_of_any_size(tmp_path):
+    model = NARROW["srn"]()
+    randomize(model, 0.05)
+    assert export.litert(model, tmp_path / "srn.tflite").psnr >= 60
+
+
+@pytest.mark.slow
+def test_what_litert_cannot_run_is_a_sentence(tmp_path):
+    path = tmp_path / "dmphn.tflite"
+    message = "no operation .* any size; give a size. Received: Transpose"
+    with pytest.raises(ValueError, match=message):
+        export.litert(NARROW["dmphn"](), path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
 def test_train(narrow_dmphn, pairs_folder, tmp_path):
     """And what was trained can be loaded."""
     config = TrainingConfig(

@@ -22,6 +22,14 @@ def test_measured_and_reported_points_are_apart():
     assert [text.get_text() for text in reported.texts] == ["radn_final", "srn"]
 
 
+def test_reported_psnr_over_measured_time():
+    point = Point("srn", 8.0, 30.1, measured=True, psnr_measured=False)
+    axes = accuracy_over_time([*POINTS, point]).axes
+    assert [len(axis.lines) for axis in axes] == [1, 1, 2]
+    assert axes[1].get_title() == "time measured here, PSNR reported"
+    assert axes[1].lines[0].get_fillstyle() == "left"
+
+
 def test_a_kind_without_points_has_no_panel():
     [axis] = accuracy_over_time(POINTS[1:]).axes
     assert axis.get_title() == "reported"
