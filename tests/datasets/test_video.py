@@ -16,11 +16,7 @@ from keras_radn.datasets import (
     check_sources,
     video,
 )
-from keras_radn.datasets.interpolation import (
-    average,
-    interpolate,
-    optical_flow,
-)
+from keras_radn.datasets.interpolation import average, interpolate, optical_flow
 
 EXACT = BlurStrength(sharp=0, linear_light=0, noise=0, jpeg=0, exposure=0)
 

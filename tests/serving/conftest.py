@@ -1,8 +1,10 @@
+import json
 import os
 import shutil
 from typing import NamedTuple
 
 import pytest
+import requests
 
 from tests.serving.running_server import running_server
 from tests.serving.small_model import write_models
@@ -47,3 +49,25 @@ def endpoint(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("server")
     with running_server(folder, "--model-config-file", config) as server:
         yield Endpoint(server.url, server.grpc)
+
+
+@pytest.fixture(scope="module")
+def session():
+    with requests.Session() as session:
+        yield session
+
+
+@pytest.fixture
+def ask(endpoint, session):
+    """Status and JSON of a request."""
+
+    def ask(method, path, body=None):
+        if not isinstance(body, bytes | None):
+            body = json.dumps(body).encode()
+        response = session.request(
+            method, endpoint.url + path, data=body, timeout=10
+        )
+        assert response.headers["Content-Type"] == "application/json"
+        return response.status_code, json.loads(response.text)
+
+    return ask

@@ -6,7 +6,6 @@ import json
 
 import grpc
 import pytest
-import requests
 from grpc import StatusCode
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -111,12 +110,6 @@ _PATHS = st.one_of(
         max_size=6,
     ).map(lambda parts: "/" + "/".join(parts)),
 )
-
-
-@pytest.fixture(scope="module")
-def session():
-    with requests.Session() as session:
-        yield session
 
 
 @fuzz(1500)

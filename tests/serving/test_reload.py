@@ -10,10 +10,7 @@ import pytest
 import requests
 from google.protobuf import text_format
 from grpc import StatusCode
-from tensorflow_serving.apis import (
-    model_management_pb2,
-    model_service_pb2_grpc,
-)
+from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
 
 from keras_radn.serving import read_config
 from keras_radn.serving.errors import ServingError

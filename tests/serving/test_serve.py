@@ -15,10 +15,7 @@ import requests
 import tensorflow as tf
 from grpc import StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tensorflow_serving.apis import (
-    predict_pb2,
-    prediction_service_pb2_grpc,
-)
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from keras_radn.cli.main import main
 from tests.serving.running_server import running_server, wait_until
