@@ -1,6 +1,6 @@
 """Runs the tests that hold on every backend under one of them.
 
-`python -m tests.backends.run jax`; more words go to pytest.
+`python -m tests.backends.run jax`; further arguments go to pytest.
 """
 
 import os
@@ -27,7 +27,7 @@ QUICK = (
 
 
 def run(backend, *words, files=FILES):
-    """The exit status of pytest."""
+    """Returns the exit status of pytest."""
     # The notebooks' plugin is not everywhere.
     options = ["-q", "-o", "addopts=--strict-markers"]
     return subprocess.call(

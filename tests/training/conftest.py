@@ -1,29 +1,21 @@
+import dataclasses
+
 import pytest
 
-from keras_radn.training import TrainingConfig
-from tests.training.networks import SMALL_RADN
+from tests.conftest import SMALL_RADN
+from tests.training.recipes import SMALL_BASELINE, short_recipe
 
 
 @pytest.fixture
 def config(stills_folder, pairs_folder):
-    return TrainingConfig(
+    """A short recipe for a network that has every layer."""
+    return short_recipe(
+        stills_folder,
+        pairs_folder,
         preset="radn4",
         encoder_weights="random",
         model=SMALL_RADN,
-        stills=str(stills_folder),
-        pairs=str(pairs_folder),
-        pairs_share=0.5,
-        validation=str(pairs_folder),
-        patch_size=32,
-        batch_size=2,
-        steps=5,
-        warmup_steps=1,
-        decay_steps=None,
         learning_rate=5e-4,
-        steps_per_epoch=2,
-        ema_momentum=0.5,
-        balance=1e-2,
-        freeze_norms=3,
         progression=[
             {
                 "step": 3,
@@ -33,4 +25,12 @@ def config(stills_folder, pairs_folder):
                 "strength": {"path_scale": 1.0},
             }
         ],
+    )
+
+
+@pytest.fixture
+def quick(config):
+    """The same recipe for a network that is traced in a moment."""
+    return dataclasses.replace(
+        config, preset="residual_0", model=SMALL_BASELINE
     )

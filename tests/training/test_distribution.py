@@ -15,7 +15,7 @@ from keras_radn import training
 from keras_radn.cli.main import main
 from keras_radn.training import make_strategy
 from keras_radn.training.distribution import is_chief
-from tests.training.networks import SMALL_RADN
+from tests.conftest import SMALL_RADN
 
 WORKER = Path(__file__).with_name("worker.py")
 STEPS, STEPS_PER_EPOCH = 12, 2

@@ -16,8 +16,9 @@ from keras_radn.files.training_log import COLUMNS
 from keras_radn.models.packaged_weights import read_weights
 from keras_radn.training import evaluate_pairs, run, train
 from keras_radn.training.callbacks import Checkpoint, Guard
+from tests.conftest import SMALL_RADN
 from tests.training.logs import interrupts, read_log
-from tests.training.networks import SMALL_RADN
+from tests.training.recipes import SMALL_BASELINE
 
 
 def test_starts_as_a_smaller_network(config, tmp_path, rng):
@@ -119,9 +120,9 @@ def test_a_resumed_run_equals_the_unbroken_one(config, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_checkpoint_loads_with_the_package_alone(config, tmp_path):
+def test_a_checkpoint_loads_with_the_package_alone(quick, tmp_path):
     short = dataclasses.replace(
-        config, optimizer="muon", steps=1, progression=[]
+        quick, optimizer="muon", steps=1, progression=[]
     )
     train(short, tmp_path)
     script = (
@@ -137,9 +138,9 @@ def test_a_checkpoint_loads_with_the_package_alone(config, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_longer_run_falls_to_zero_at_its_new_end(config, tmp_path):
+def test_a_longer_run_falls_to_zero_at_its_new_end(quick, tmp_path):
     short = dataclasses.replace(
-        config, steps=2, learning_rate=8e-4, decay_steps=1, progression=[]
+        quick, steps=2, learning_rate=8e-4, decay_steps=1, progression=[]
     )
     train(short, tmp_path)
     train(dataclasses.replace(short, steps=6, decay_steps=2), tmp_path)
@@ -150,10 +151,10 @@ def test_a_longer_run_falls_to_zero_at_its_new_end(config, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_with_other_settings(config, tmp_path):
+def test_a_run_goes_on_with_other_settings(quick, tmp_path):
     """Of validation, epochs and steps; what a killed run left is removed."""
     config = dataclasses.replace(
-        config, steps=1, steps_per_epoch=1, progression=[]
+        quick, steps=1, steps_per_epoch=1, progression=[]
     )
     leftover, log = tmp_path / partial_name("last.keras"), tmp_path / "log.csv"
     for changes in (
@@ -179,11 +180,11 @@ def test_a_run_goes_on_with_other_settings(config, tmp_path):
     np.testing.assert_array_equal(validated, [False, True, True, True, False])
     assert (tmp_path / "best.keras").read_bytes() == best
     for name, value in {
-        "preset": "radn3",
+        "preset": "residual_3",
         "dtype": "mixed_bfloat16",
         "optimizer": "muon",
         "ema_momentum": 0.0,
-        "model": {**SMALL_RADN, "growth_rate": 8},
+        "model": {**SMALL_BASELINE, "blocks": 2},
     }.items():
         other = dataclasses.replace(config, **{name: value})
         with pytest.raises(ValueError, match=rf"{name}=.*another folder"):
@@ -272,9 +273,9 @@ def test_step_of_the_whole_network(rng):
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["before the step", "by the step"])
 def test_nan_stops_and_keeps_the_last_checkpoint(
-    config, tmp_path, monkeypatch, when
+    quick, tmp_path, monkeypatch, when
 ):
-    config = dataclasses.replace(config, steps=4, steps_per_epoch=1)
+    config = dataclasses.replace(quick, steps=4, steps_per_epoch=1)
     callback = {
         "before the step": "on_train_batch_begin",
         "by the step": "on_train_batch_end",
@@ -283,7 +284,7 @@ def test_nan_stops_and_keeps_the_last_checkpoint(
 
     def spoil(self, batch, logs=None):
         if int(self.model.optimizer.iterations) == 2:
-            kernel = self.model.get_layer("stem_conv").kernel
+            kernel = self.model.get_layer("encoder1_conv").kernel
             kernel.assign(kernel * np.nan)
         original(self, batch, logs)
 
