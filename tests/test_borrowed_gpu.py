@@ -1,4 +1,4 @@
-"""`benchmarks/gpu`: the pack of pictures, and its script without a GPU."""
+"""`benchmarks/gpu`: its pack of pictures, and its script without a GPU."""
 
 import os
 import subprocess
@@ -91,7 +91,7 @@ def test_nothing_is_overwritten(pack, pictures, tmp_path):
 
 
 def run_script(tmp_path, *words):
-    """With an `nvidia-smi` that finds nothing."""
+    """Runs the script with an `nvidia-smi` that finds nothing."""
     tools = tmp_path / "tools"
     tools.mkdir()
     (tools / "nvidia-smi").write_text("#!/bin/sh\nexit 9\n")

@@ -1,4 +1,4 @@
-"""The command, called in the process of the tests."""
+"""Calls the command in the process of the tests."""
 
 import numpy as np
 from PIL import Image
@@ -12,7 +12,7 @@ def pixels(path):
 
 
 def run(capsys, *arguments):
-    """Exit status, lines of stdout, lines of stderr."""
+    """Returns the exit status and the lines of stdout and stderr."""
     status = main([str(a) for a in arguments])
     captured = capsys.readouterr()
     return status, captured.out.splitlines(), captured.err.splitlines()

@@ -8,7 +8,7 @@ from tests.conftest import TINY_RADN
 
 @pytest.fixture(scope="session")
 def identity_file(tmp_path_factory):
-    """A network that returns its input, as a file."""
+    """A file with a network that returns its input."""
     path = tmp_path_factory.mktemp("model") / "identity.keras"
     RADN(**TINY_RADN).save(path)
     return path
@@ -16,7 +16,7 @@ def identity_file(tmp_path_factory):
 
 @pytest.fixture
 def identity(monkeypatch):
-    """The same at once, in place of the packaged network."""
+    """Replaces the packaged network by one that returns its input."""
     monkeypatch.setattr(network_options, "chosen_model", lambda _: lambda x: x)
 
 

@@ -1,4 +1,4 @@
-"""`keras-radn deblur` of pictures."""
+"""`keras-radn deblur` with pictures."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""`keras-radn deblur` of videos."""
+"""`keras-radn deblur` with videos."""
 
 import json
 from fractions import Fraction
@@ -69,7 +69,7 @@ def test_errors(arguments, message, photo, identity_file, tmp_path, capsys):
 
 
 def test_plan_of_a_cluster(photo, tmp_path, capsys):
-    """Without Ray, which a dry run does not need."""
+    """A dry run does not need Ray."""
     clip = write_clip(tmp_path / "a.mp4", moving(photo, 2))
     output = f"{tmp_path.as_uri()}/out"
     status, out, err = run(

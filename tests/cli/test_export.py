@@ -24,7 +24,7 @@ def model_file(network, tmp_path_factory):
 
 @pytest.fixture
 def export(model_file, capsys):
-    """Exit status, lines of stdout, lines of stderr."""
+    """Returns the exit status and the lines of stdout and stderr."""
 
     def run(*arguments):
         status = main(

@@ -1,4 +1,4 @@
-"""Arguments of all commands, and the command as it is installed."""
+"""The arguments of all commands, and the installed command."""
 
 import subprocess
 import sys
@@ -12,12 +12,12 @@ from tests.cli.command import pixels
 
 
 def commands():
-    """The parser of each command, by its name."""
+    """Returns the parser of each command by its name."""
     return command_parser()._subparsers._group_actions[0].choices
 
 
 def numbers_with_bounds():
-    """Each option of each command whose type has bounds."""
+    """Returns each option whose type has bounds, with its command."""
     return [
         (name, action.option_strings[0])
         for name, command in commands().items()
@@ -38,7 +38,7 @@ def test_numbers_out_of_their_bounds(command, option, value, capsys):
 
 
 def test_each_number_has_bounds():
-    """What is read as a plain number is not checked before the work."""
+    """No option is parsed as a number without bounds."""
     for command in commands().values():
         for action in command._actions:
             assert action.choices or action.type not in (int, float)
@@ -62,7 +62,7 @@ def test_wrong_command_line(arguments, capsys):
 
 @pytest.mark.slow
 def test_installed_command(picture, tmp_path):
-    """As typed: the packaged weights, and nothing on stderr."""
+    """It uses the packaged weights and writes nothing to stderr."""
     command = Path(sys.executable).with_name("keras-radn")
     target = tmp_path / "sharp.png"
     done = subprocess.run(

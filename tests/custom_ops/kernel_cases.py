@@ -1,4 +1,4 @@
-"""Arguments of the CUDA kernels, and in float64 what they should give."""
+"""Arguments of the CUDA kernels, and the expected results in float64."""
 
 import ctypes
 
@@ -55,7 +55,7 @@ GEOMETRIES = {
 
 
 class Guarded:
-    """An array between NaNs, so that a read beyond it shows in results."""
+    """An array between NaNs, which reveal reads beyond its ends."""
 
     MARGIN = 64
 
@@ -78,7 +78,7 @@ class Guarded:
 
 
 class Case:
-    """Random arguments of the ops, and what they should give."""
+    """Random arguments of the ops, and the expected results."""
 
     def __init__(self, geometry, depth, dtype, sum_op, mask=True, shift=0):
         self.geometry, self.sum_op = geometry, sum_op
@@ -119,8 +119,8 @@ class Case:
     def samples(self):
         """Yields where each sample reads and writes, and its weights.
 
-        Weights of all rows and of all columns, and their derivatives (to the
-        right, where there are two).
+        The weights are those of all rows and of all columns, with their
+        derivatives (to the right, where there are two).
         """
         g = self.geometry
         for row, j, group, tap in np.ndindex(self.offset.shape[:-1]):
@@ -224,7 +224,7 @@ class Case:
 
 
 def tent(coordinate, size):
-    """Weights of the pixels of an axis, and their derivatives."""
+    """Returns the weights of an axis's pixels, and their derivatives."""
     if not np.isfinite(coordinate):
         return np.zeros(size), np.zeros(size)
     distance = np.arange(size) - coordinate

@@ -1,4 +1,4 @@
-"""The text of the CUDA kernels, compiled for the CPU by the shim."""
+"""The CUDA kernels, compiled for the CPU with stand-ins for CUDA."""
 
 import ctypes
 import pathlib
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
-    """Traps at what is undefined, misaligned accesses among it."""
+    """Compiles the kernels so that undefined behavior traps."""
     path = tmp_path_factory.mktemp("shim") / "shim.so"
     flags = (
         *("-std=c++17", "-O2", "-fPIC", "-shared", "-fno-strict-aliasing"),
@@ -79,7 +79,7 @@ def test_scalars(library, sum_op, dtype, depth, shift):
 @all_types
 @pytest.mark.parametrize("vectors", [1, 8, 9, 20])
 def test_teams(library, sum_op, dtype, vectors):
-    """Of one thread, and with more vectors than a team has threads."""
+    """Teams have one thread, or fewer threads than there are vectors."""
     geometry = make_geometry((1, 3, 2), (2, 2))
     case = Case(geometry, vectors * LANES[dtype], dtype, sum_op)
     case.check_gradient(library)
@@ -99,7 +99,7 @@ def test_offsets_outside(library, sum_op, dtype):
 
 @both_ops
 def test_whole_offsets(library, sum_op):
-    """As when training begins; half of the samples lie on the border."""
+    """Training starts like this; half of the samples lie on the border."""
     case = Case(GEOMETRIES["same"], 4, "float32", sum_op)
     case.offset = case.random.integers(-3, 4, case.offset.shape)
     case.offset = case.offset.astype("float32")
@@ -155,9 +155,9 @@ def test_narrow(library, dtype):
 
 @both_ops
 def test_indices_beyond_32_bits(library, sum_op):
-    """In a map of more than 2^31 elements; memory that is not touched is free.
+    """The map has more than 2^31 elements; untouched memory costs nothing.
 
-    Only the last pixel's neighbourhood is, and its image.
+    Only the neighborhood of the last pixel, and its image, are touched.
     """
     pixels = (1 << 31) // 8 // 1024 + 1
     geometry = make_geometry(

@@ -10,7 +10,8 @@ from tests.gpu import devices
 
 pytestmark = pytest.mark.gpu
 
-# Of the largest value. Offsets stay float32, so it is that of the arithmetic.
+# Relative to the largest value. Offsets stay float32, so that only the
+# arithmetic is measured.
 TOLERANCE = {"float32": 1e-5, "float16": 4e-3, "bfloat16": 3e-2}
 
 # Both orders of computation, groups, paddings, strides, dilation.

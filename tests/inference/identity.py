@@ -1,4 +1,4 @@
-"""A network that changes nothing: all else of a file has to stay."""
+"""Deblurs by a network that changes nothing."""
 
 from keras_radn.inference import Deblurrer
 from keras_radn.inference.batch import run_job
@@ -10,7 +10,7 @@ def identity(images):
 
 
 def run(source, target, **options):
-    """Deblurs by the identity; the report of a file that is done."""
+    """Deblurs by the identity; returns the report of a file that is done."""
     report = run_job(Job(source, target), Deblurrer(identity), **options)
     assert report.status == "done", report.error
     return report

@@ -1,4 +1,4 @@
-"""Many files: which are written, in which order, and what is reported."""
+"""Batches of files: what is written, in which order, and the reports."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from tests.inference.video.clips import moving, write_clip
 
 
 def diverged(images):
-    """The answer of a network whose weights are NaN."""
+    """Answers as a network whose weights are NaN."""
     return images * np.float32(np.nan)
 
 
@@ -76,7 +76,7 @@ def test_compare(photo, tmp_path):
 
 
 def test_batch(photo, tmp_path):
-    """A folder, mirrored; the report is in the order of the files."""
+    """A folder is mirrored; the reports are in the order of the files."""
     folder = tmp_path / "in" / "deep" / "er"
     folder.mkdir(parents=True)
     for path in (tmp_path / "in" / "a.png", folder / "b.JPG"):
@@ -99,7 +99,7 @@ def test_batch(photo, tmp_path):
 
 
 def test_dry_run_and_progress(photo, tmp_path):
-    """What would be done, then each file and each run of the network."""
+    """A dry run reports the plan, a run each file and network call."""
     (tmp_path / "in").mkdir()
     for name in ("a.png", "b.png"):
         Image.fromarray(photo[:20, :30]).save(tmp_path / "in" / name)

@@ -1,4 +1,4 @@
-"""Pixels of picture files of all formats, deblurred by the identity."""
+"""The pixels of picture files of all formats, deblurred by the identity."""
 
 import sys
 
@@ -63,7 +63,7 @@ def test_heic_without_its_library(photo, monkeypatch, tmp_path):
 @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA", "PA"])
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
 def test_modes(mode, suffix, photo, tmp_path):
-    """Pixels and alpha exactly, also of what is fully transparent."""
+    """Pixels and alpha stay exact, even where a pixel is transparent."""
     image = Image.fromarray(photo[:20, 100:130])
     if mode in ("LA", "RGBA"):
         image.putalpha(Image.linear_gradient("L").resize(image.size))
@@ -87,7 +87,7 @@ def test_modes(mode, suffix, photo, tmp_path):
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_16_bits(suffix, channels, rng, tmp_path):
-    """Read by OpenCV and tifffile, which share no code with what wrote them."""
+    """OpenCV and tifffile, which did not write the files, read them."""
     array = rng.integers(0, 65536, (40, 50, channels), np.uint16)
     array = array[..., 0] if channels == 1 else array
     source, target = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
@@ -178,7 +178,7 @@ def test_jpeg_quality(quality, subsampling, photo, tmp_path):
 
 
 def test_pages(rng, photo, tmp_path):
-    """Of different sizes and depths; a preview is left out."""
+    """Pages differ in size and depth; a preview is left out."""
     arrays = [
         photo[:33, :50],
         rng.integers(0, 65536, (20, 31), np.uint16),
@@ -215,7 +215,7 @@ def test_pages_are_read_one_by_one(tmp_path):
 
 
 def test_phone_pictures(photo, tmp_path):
-    """A JPEG file with a second picture behind the first one."""
+    """A JPEG file has a second picture after the first one."""
     image, source = Image.fromarray(photo[:20, :30]), tmp_path / "a.jpg"
     image.save(source, "MPO", save_all=True, append_images=[image])
     report = run(source, tmp_path / "b.jpg")

@@ -1,4 +1,4 @@
-"""Metadata of picture files, deblurred by the identity."""
+"""The metadata of picture files, deblurred by the identity."""
 
 import numpy as np
 import pytest
@@ -117,7 +117,7 @@ def test_other_texts(photo, tmp_path):
 
 
 def test_makers_notes_stay_where_they_are(photo, tmp_path):
-    """All bytes of EXIF but the orientation and the link to the thumbnail."""
+    """Only the orientation and the link to the thumbnail change in EXIF."""
     exif = exif_tags(6)
     exif.get_ifd(0x8769)[0x927C] = b"maker's note with offsets"
     Image.fromarray(photo[:20, :30]).save(tmp_path / "a.jpg", exif=exif)

@@ -1,4 +1,4 @@
-"""The encoder against keras.applications.DenseNet121, layer by layer."""
+"""The encoder, compared with keras.applications.DenseNet121."""
 
 import keras
 import numpy as np

@@ -13,7 +13,7 @@ def image(photo):
 
 @pytest.fixture
 def convert(tmp_path):
-    """Writes bytes, deblurs them by the identity; target and notes."""
+    """Deblurs bytes by the identity; returns the target and its notes."""
 
     def run(data, suffix):
         source, target = tmp_path / "in", tmp_path / f"out{suffix}"

@@ -27,7 +27,7 @@ WITH_EXIF = [".png", ".jpg", ".webp", ".tif", ".heic", ".avif"]
 
 
 def pillow_exif(path):
-    """Tags by Pillow, whose texts are those of Latin-1."""
+    """Returns the tags as Pillow reads them, with texts in Latin-1."""
     with Image.open(path) as image:
         image.load()
         exif = image.getexif()
@@ -53,7 +53,7 @@ def sources_of_exif(image, order):
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("suffix", WITH_EXIF)
 def test_texts_that_are_not_ascii(suffix, order, image, convert):
-    """And through TIFF and AVIF and back to JPEG."""
+    """They survive TIFF and AVIF and the way back to JPEG."""
     for name, data in sources_of_exif(image, order):
         target, notes = convert(data, suffix)
         # OpenJPEG writes one.
@@ -69,7 +69,7 @@ def test_texts_that_are_not_ascii(suffix, order, image, convert):
 
 
 def test_types_of_tags_stay():
-    """Those that Pillow guesses by their values, too."""
+    """Types that Pillow guesses from values stay, too."""
     for order in "<>":
         tags = {
             0x010F: (2, b"maker\0"),
@@ -98,7 +98,7 @@ def test_types_of_tags_stay():
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_without_orientation(order):
-    """All else is where it was."""
+    """Everything else keeps its place."""
     before = carried.exif(6, order)
     after = without_orientation(before)
     assert len(after) == len(before)
@@ -112,7 +112,7 @@ def test_without_orientation(order):
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_makers_notes_in_tiff_of_16_bits(order, convert):
-    """The file gets the byte order of notes, which have none of their own."""
+    """The file takes the byte order of the notes, which do not state it."""
     exif, array = carried.exif(order=order), carried.array(np.uint16)
     data = png_with(imagecodecs.png_encode(array), chunk(b"eXIf", exif[6:]))
     target, notes = convert(data, ".tif")
@@ -183,7 +183,7 @@ def test_width_and_height_are_those_of_the_result(
 @pytest.mark.parametrize("tag", [0x9214, 0xA214])
 @pytest.mark.parametrize("sides", [(), (9,), (7, 9)])
 def test_the_subject_is_where_it_was(orientation, tag, sides, convert):
-    """A white pixel, and how far it is from the nearest edges."""
+    """A white pixel keeps its distances from the nearest edges."""
     pixels = np.zeros((32, 48), np.uint8)
     pixels[5, 11] = 255
     exif = Image.Exif()
@@ -198,7 +198,7 @@ def test_the_subject_is_where_it_was(orientation, tag, sides, convert):
 
 
 def test_resolution_in_exif_is_turned():
-    """The values are fractions, elsewhere in the bytes."""
+    """The values are fractions stored elsewhere in the bytes."""
     exif = Image.Exif()
     exif[0x0112], exif[0x011A], exif[0x011B] = 6, 300.0, 200.0
     tags = Image.Exif()
@@ -208,7 +208,7 @@ def test_resolution_in_exif_is_turned():
 
 @pytest.mark.parametrize("suffix", WITH_EXIF)
 def test_damaged_exif(suffix, image, convert):
-    """What cannot be read at all, and a tag whose value is beyond the end."""
+    """Either nothing can be read, or a tag's value lies beyond the end."""
     exif = carried.exif()
     unreadable = exif[:14] + b"\xff\xff" + exif[16:]
     target, notes = convert(saved(image, "JPEG", exif=unreadable), suffix)
@@ -227,7 +227,7 @@ def test_damaged_exif(suffix, image, convert):
 
 
 def test_exif_of_avif_as_it_is(image):
-    """Pillow writes it anew if the file turns the picture by itself."""
+    """Pillow rewrites it if the file itself turns the picture."""
     data = saved(image, "AVIF", exif=carried.exif(6))
     written = carried.AUTHOR.decode("latin-1").encode("ascii", "replace")
     assert written in data

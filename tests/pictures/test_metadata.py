@@ -16,7 +16,7 @@ from tests.pictures.carried import chunk, png_with, resource, saved, segment
 
 
 def test_thumbnails_elsewhere(image, convert):
-    """Of XMP and of Photoshop; and in a picture of Pillow's."""
+    """Those in XMP, in Photoshop's resources and in Pillow's pictures go."""
     xmp = b"<x><xmp:Thumbnails><rdf:Alt>/9j/</rdf:Alt></xmp:Thumbnails>a</x>"
     resources = (
         resource(0x03ED, b"resolution"),
@@ -43,7 +43,7 @@ def test_thumbnails_elsewhere(image, convert):
 
 
 def test_iptc_of_tiff(convert):
-    """To TIFF and back from JPEG and PNG; each alone is enough."""
+    """It survives TIFF, JPEG and PNG; either tag is enough."""
     resources = resource(0x0404, carried.IPTC) + resource(0x03ED, b"res")
     for tags in (
         [(33723, 7, len(carried.IPTC), carried.IPTC)],
@@ -66,7 +66,7 @@ def test_iptc_of_tiff(convert):
 
 
 def test_iptc_in_numbers_of_4_bytes(convert):
-    """As Photoshop writes it, in the file's own byte order."""
+    """Photoshop writes it so, in the file's own byte order."""
     data = carried.IPTC + bytes(-len(carried.IPTC) % 4)
     for order in "<>":
         file = io.BytesIO()
@@ -81,7 +81,7 @@ def test_iptc_in_numbers_of_4_bytes(convert):
 
 
 def test_iptc_in_several_segments(image, convert):
-    """Large resources are cut anywhere."""
+    """Large resources are cut at any byte."""
     resources = resource(0x0425, b"x" * 100_001) + resource(
         0x0404, carried.IPTC
     )
@@ -99,7 +99,7 @@ def test_iptc_in_several_segments(image, convert):
 
 @pytest.mark.parametrize("kind", [b"tEXt", b"zTXt"])
 def test_raw_profiles_of_png(kind, image, convert):
-    """Of IPTC, XMP and resources, as ImageMagick writes them."""
+    """ImageMagick writes IPTC, XMP and resources like this."""
     resources = resource(0x0404, carried.IPTC)
     for name in ("iptc", "8bim"):
         data = png_with(
@@ -137,7 +137,7 @@ def test_xmp_in_any_text_of_png(kind, image, convert):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_long_texts_of_png(dtype, convert):
-    """Of workflows and large EXIF: as they are, whatever Pillow reads."""
+    """Workflows and large EXIF stay as they are, whatever Pillow reads."""
     long = bytes(range(32, 127)) * 100_000
     texts = [
         (b"zTXt", b"workflow\0\0" + zlib.compress(long)),
@@ -175,7 +175,7 @@ def test_long_texts_of_png(dtype, convert):
 
 
 def test_what_is_too_long_for_jpeg(image, convert):
-    """EXIF, XMP with its extension, and a comment, of a PNG file."""
+    """A PNG file has long EXIF, XMP with its extension, and a comment."""
     exif = carried.exif() + bytes(70_000)
     xmp = carried.LONG_XMP + b" " * 70_000
     data = png_with(
@@ -197,7 +197,7 @@ def test_what_is_too_long_for_jpeg(image, convert):
 
 
 def test_comments(image, convert):
-    """All of them, between the formats that have a place."""
+    """All of them survive between formats that have a place for them."""
     two = segment(0xFE, b"first") + segment(0xFE, "é".encode())
     jpeg = saved(image, "JPEG", extra=two)
     target, notes = convert(jpeg, ".jpg")
@@ -226,7 +226,7 @@ def test_comments(image, convert):
 
 
 def test_profiles_that_pillow_does_not_read(image, convert):
-    """Of JPEG 2000 and of BMP."""
+    """JPEG 2000 and BMP can have such profiles."""
     jp2 = saved(image, "JPEG2000")
     old = jp2.index(b"colr") - 4
     (size,) = struct.unpack_from(">L", jp2, old)
@@ -259,7 +259,7 @@ def test_profiles_that_pillow_does_not_read(image, convert):
 
 
 def test_shape_of_a_pixel_in_tiff(convert):
-    """A resolution without a unit."""
+    """The resolution has no unit."""
     file = io.BytesIO()
     array = carried.array(np.uint16)
     tifffile.imwrite(

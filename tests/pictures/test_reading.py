@@ -1,4 +1,4 @@
-"""Pictures written by other libraries, read without loss or with a note."""
+"""Pictures of other libraries, read without loss or with a note."""
 
 import re
 
@@ -86,7 +86,7 @@ PYTHONS = re.compile(
     "suffix", ["TIFF", "PNG", "JPEG", "WEBP", "BMP", "GIF"]
 )
 def test_sentences_are_not_those_of_python(suffix, photo):
-    """Whatever bytes are lost or changed."""
+    """Bytes are lost or changed at random."""
     image = Image.fromarray(photo[:16, :16])
     data, random = carried.saved(image, suffix), np.random.default_rng(0)
     for _ in range(150):
@@ -109,7 +109,7 @@ def refusal(data):
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 def test_lossless_jpeg(channels, suffix, tmp_path):
-    """As in DICOM, of 8 bits; its quality is then the default."""
+    """DICOM has such files, of 8 bits; the result's quality is the default."""
     array = carried.array(np.uint8, channels)
     if channels == 1:
         data = imagecodecs.ljpeg_encode(array[..., 0])

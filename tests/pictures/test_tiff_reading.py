@@ -1,4 +1,4 @@
-"""TIFF files of other programs: tags, orders of bytes and kinds of color."""
+"""TIFF files of other programs: their tags, byte orders and colors."""
 
 import contextlib
 import io
@@ -26,7 +26,7 @@ xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF>
 @pytest.mark.parametrize("tags", [[6], [1], []])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_orientation_in_xmp_of_tiff(suffix, tags, dtype, photo, tmp_path):
-    """It counts without a tag; shown by Pillow, the result is as the source."""
+    """It counts without a tag, and Pillow shows the result alike."""
     array = photo[:20, :30].astype(dtype) * (np.iinfo(dtype).max // 255)
     source, target = tmp_path / "in.tif", tmp_path / f"out{suffix}"
     extra = [(700, 1, len(XMP), XMP), *((274, 3, 1, tag) for tag in tags)]
@@ -95,7 +95,7 @@ def test_tags_of_all_kinds_of_tiff(byteorder, bigtiff, rng):
 
 
 def test_exif_of_big_endian_bigtiff(rng):
-    """Which Pillow does not know."""
+    """Pillow cannot read such files."""
     file = io.BytesIO()
     tifffile.imwrite(
         file,
@@ -113,7 +113,7 @@ def test_exif_of_big_endian_bigtiff(rng):
 
 
 def without_tag(data, tag):
-    """A TIFF file whose first directory lacks a tag."""
+    """Removes a tag from the first directory of a TIFF file."""
     order = "<" if data[:2] == b"II" else ">"
     (start,) = struct.unpack_from(f"{order}L", data, 4)
     (count,) = struct.unpack_from(f"{order}H", data, start)
@@ -152,7 +152,7 @@ def plain_tiff(dtype, channels):
     ],
 )
 def test_tags_of_tiff_with_defaults(tag, channels, dtype, tmp_path):
-    """ImageJ and others leave them out."""
+    """ImageJ and other programs leave them out."""
     data, array = plain_tiff(dtype, channels)
     data = without_tag(data, tag)
     picture = read_picture(data)
@@ -177,14 +177,14 @@ def test_tags_of_tiff_with_defaults(tag, channels, dtype, tmp_path):
     ],
 )
 def test_tags_of_tiff_without_defaults(tag, channels, words, dtype):
-    """Rather no picture than a wrong one."""
+    """The file is refused rather than read wrongly."""
     data, _ = plain_tiff(dtype, channels)
     with pytest.raises(ValueError, match=rf"^<bytes>: .*{words}.*\.$"):
         read_picture(without_tag(data, tag))
 
 
 def test_no_tiff_shows_the_errors_of_python():
-    """One bit after the other is turned in a directory."""
+    """Bits of a directory are flipped one by one."""
     data, _ = plain_tiff(np.uint16, 3)
     (start,) = struct.unpack_from("<L", data, 4)
     (count,) = struct.unpack_from("<H", data, start)
@@ -200,7 +200,7 @@ def test_no_tiff_shows_the_errors_of_python():
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("compression", [None, "zlib"])
 def test_cmyk_of_tiff(planar, dtype, compression):
-    """By the formula of TIFF 6.0 without a profile."""
+    """Without a profile, the formula of TIFF 6.0 is used."""
     array = carried.array(dtype, 4)
     stored = np.moveaxis(array, -1, 0) if planar == "separate" else array
     file = io.BytesIO()
@@ -222,7 +222,7 @@ def test_cmyk_of_tiff(planar, dtype, compression):
 
 
 def premultiplied(array, alpha):
-    """A TIFF file of colors times alpha."""
+    """Returns a TIFF file of colors multiplied by alpha."""
     file = io.BytesIO()
     both = np.dstack([array, alpha])
     tifffile.imwrite(
@@ -236,7 +236,7 @@ def premultiplied(array, alpha):
 
 
 def test_premultiplied_floats(rng, tmp_path):
-    """Beyond 1 they are an error, as other floats."""
+    """Values beyond 1 are an error, as for other floats."""
     colors = rng.random((8, 9, 3), np.float32)
     alpha = rng.random((8, 9), np.float32)
     alpha[0, 0] = 0
@@ -257,7 +257,7 @@ def test_premultiplied_floats(rng, tmp_path):
 
 
 def test_premultiplied_integers():
-    """Rounded; a color brighter than its alpha has a note."""
+    """Results are rounded; a color above its alpha gets a note."""
     alpha = np.full((4, 5), 40_000, np.uint16)
     colors = np.full((4, 5, 3), 13_107, np.uint16)
     picture = read_picture(premultiplied(colors, alpha))

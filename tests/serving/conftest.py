@@ -17,13 +17,13 @@ class Endpoint(NamedTuple):
 
 @pytest.fixture(scope="session")
 def small_config(tmp_path_factory):
-    """TF-Serving's configuration file of the small model."""
+    """TF-Serving's configuration file for the small model."""
     return write_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture
 def base(tmp_path, small_config):
-    """A folder of its own with version 1 of the model."""
+    """A folder with version 1 of the model, for one test."""
     base = tmp_path / "small"
     shutil.copytree(small_config.parent / "small" / "1", base / "1")
     return base
@@ -31,9 +31,10 @@ def base(tmp_path, small_config):
 
 @pytest.fixture(scope="session")
 def endpoint(request, tmp_path_factory):
-    """Where a server of the small model listens: ours or, to compare, another.
+    """The addresses of a server of the small model: ours, or another one.
 
-    For TF-Serving's own, write the model with `tests.serving.small_model`, run
+    To compare with TF-Serving's own, write the model with
+    `tests.serving.small_model`, run
 
         tensorflow_model_server --rest_api_port=8501 --port=8500 \\
             --model_config_file=FOLDER/models.config \\
@@ -59,7 +60,7 @@ def session():
 
 @pytest.fixture
 def ask(endpoint, session):
-    """Status and JSON of a request."""
+    """Returns a function that sends a request; its status and JSON."""
 
     def ask(method, path, body=None):
         if not isinstance(body, bytes | None):

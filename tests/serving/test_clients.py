@@ -30,7 +30,7 @@ def arguments(tmp_path):
 
 
 def refused(kind, *arguments):
-    """The error, which has to be one sentence."""
+    """Returns the error, which has to be one sentence."""
     done = run_client(kind, *arguments)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
@@ -40,7 +40,7 @@ def refused(kind, *arguments):
 
 @pytest.fixture
 def telling():
-    """Address of a server that tells the path that it was asked for."""
+    """The address of a server that answers with the requested path."""
 
     def answer(path):
         return 404, json.dumps({"error": path}).encode(), 0
@@ -113,7 +113,7 @@ def test_clients(kind, endpoint, picture, tmp_path):
 
 @pytest.fixture(scope="module")
 def answering():
-    """Address of a server whose answer is in the address."""
+    """The address of a server whose answer is part of the path."""
 
     def answer(path):
         _, status, missing, text = path.split("/")[:4]
@@ -155,7 +155,7 @@ def test_wrong_addresses(address, picture, tmp_path):
 
 
 def check_refused(done, message, folder):
-    """In one sentence, without a file."""
+    """Checks that the error is one sentence and no file is left."""
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
@@ -165,7 +165,7 @@ def check_refused(done, message, folder):
 
 @pytest.mark.slow
 def test_load_test(endpoint, tmp_path):
-    """That it runs and counts; its figures are in serving/README.md."""
+    """It runs and counts; serving/README.md has its figures."""
     done = subprocess.run(
         [
             *(sys.executable, "-m", "locust", "--headless", "--only-summary"),

@@ -1,4 +1,4 @@
-"""The files in serving/: what they say is what others can read."""
+"""The files in serving/, as the programs that they are for read them."""
 
 import json
 import re
@@ -31,8 +31,10 @@ def read(name):
 
 @pytest.fixture(scope="module")
 def protos():
-    """TF-Serving's messages that its Python package lacks, by their fields in
-    monitoring_config.proto and session_bundle_config.proto.
+    """TF-Serving's messages that its Python package lacks.
+
+    The fields are those of monitoring_config.proto and
+    session_bundle_config.proto.
     """
     field = descriptor_pb2.FieldDescriptorProto
     int64 = ".google.protobuf.Int64Value"
@@ -85,7 +87,7 @@ def test_models_config():
 
 
 def test_labels_in_the_comment():
-    """What models.config tells to write for two versions."""
+    """The comment in models.config is right for two versions."""
     comment = re.findall(
         r"^    # {3}(model_version_policy.*|version_labels.*)$",
         read("config/models.config"),
@@ -125,7 +127,7 @@ def test_compose():
 
 
 def test_all_run_the_same_server():
-    """Dockerfile, compose.yaml and kubernetes.yaml."""
+    """Dockerfile, compose.yaml and kubernetes.yaml agree."""
     version = re.search(r"TF_SERVING_VERSION=(\S+)", read("Dockerfile"))[1]
     assert f"TF_SERVING_VERSION={version}\n" in read("Dockerfile.native-op")
     image = f"tensorflow/serving:{version}"
@@ -229,14 +231,14 @@ def test_inference_service():
 
 
 def own_fields_valid(value, fields):
-    """Checks the fields; the others."""
+    """Checks KServe's fields, and returns the others."""
     own = {key: value[key] for key in value if key in fields}
     jsonschema.validate(own, {"type": "object", "properties": fields})
     return {key: value[key] for key in value if key not in fields}
 
 
 def test_native_op_is_built_as_by_cmake():
-    """Starlark is a subset of Python: the targets, without Bazel."""
+    """Starlark is a subset of Python, so the targets need no Bazel."""
     targets = {}
 
     def cc_library(name, **kwargs):

@@ -1,4 +1,4 @@
-"""Requests of all kinds: none may crash the server or be its own fault."""
+"""Random requests, which may neither crash the server nor be its fault."""
 
 import base64
 import io

@@ -1,6 +1,6 @@
-"""The commands of serving/README.md, run as they stand there.
+"""The commands of serving/README.md, run as they are written there.
 
-But on free ports and with a tiny network.
+Only the ports and the network are others: free ones, and a tiny one.
 """
 
 import os
@@ -111,7 +111,7 @@ def test_commands(tmp_path, photo):
 
 
 def test_other_server(endpoint):
-    """The tests of the API, told by the environment where the server is."""
+    """The tests of the API find another server by the environment."""
     ((words, variables),) = [c for c in commands() if "pytest" in c[0]]
     assert set(variables) == {
         "KERAS_RADN_SERVING_URL",

@@ -1,4 +1,4 @@
-"""The REST API as TF-Serving's api_rest.md and its sources describe it."""
+"""The REST API, compared with TF-Serving's api_rest.md and its sources."""
 
 import base64
 import io
@@ -171,7 +171,7 @@ def test_predict(ask, path, request_body, answer):
 
 
 def test_images_as_files(ask, photo):
-    """Names that end in _bytes are base64 in answers, sizes may differ."""
+    """Names that end in _bytes are base64; sizes may differ."""
     pictures = [photo[:20, :30], photo[100:117, 200:211]]
     status, answer = ask(
         "POST",

@@ -1,4 +1,4 @@
-"""Errors of the REST API as TF-Serving's sources word them."""
+"""The errors of the REST API, in the words of TF-Serving's sources."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The logs of training runs."""
+"""Logs of training runs."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Short recipes, for what a training does around its network."""
+"""Short recipes and a network that is traced in a moment."""
 
 from keras_radn.training import TrainingConfig
 
@@ -7,7 +7,7 @@ SMALL_BASELINE = {"filters": (4, 4, 4), "blocks": 1}
 
 
 def short_recipe(stills, pairs, **settings):
-    """Five steps with all that a recipe can have."""
+    """Returns a recipe of five steps that uses every option."""
     common = {
         "stills": str(stills),
         "pairs": str(pairs),

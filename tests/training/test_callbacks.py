@@ -1,4 +1,4 @@
-"""Keras callbacks of a training run."""
+"""The callbacks of a training run."""
 
 import io
 import itertools
@@ -43,7 +43,7 @@ def test_log_has_the_share_of_filters_that_are_zero_everywhere():
 @pytest.mark.slow
 @pytest.mark.parametrize("averaged", [False, True])
 def test_validation_equals_evaluation(averaged, config, tiny_radn):
-    """Of the averaged weights, if there are any, and nothing else changes."""
+    """Averaged weights are used, if there are any, and nothing else changes."""
     model = tiny_radn()
     optimizer = keras.optimizers.Adam(use_ema=averaged)
     model.compile(optimizer)
@@ -104,7 +104,7 @@ def test_norms_freeze_at_a_step(rng):
 
 
 def test_the_best_weights_are_written(config, tiny_radn):
-    """When they validate better than all before, as the averaged ones."""
+    """The averaged weights are written if they validate better than before."""
     model = tiny_radn()
     model.compile(keras.optimizers.Adam(use_ema=True))
     model.optimizer.build(model.trainable_variables)
@@ -129,7 +129,7 @@ def test_the_best_weights_are_written(config, tiny_radn):
 
 @pytest.mark.slow
 def test_progress(tiny_radn, rng):
-    """A line per epoch: steps, metrics, speed and what is left."""
+    """Each epoch has a line: steps, metrics, speed and time left."""
     console = Console(record=True, file=io.StringIO())
     images = rng.random((4, 16, 16, 3), "float32")
     progress = TrainingProgress(4, lambda step: 2, console=console)

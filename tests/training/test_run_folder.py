@@ -1,4 +1,4 @@
-"""The folder of a run."""
+"""The log of a run that goes on."""
 
 import csv
 import math

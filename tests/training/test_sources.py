@@ -1,4 +1,4 @@
-"""Sources of training patches, and their shares."""
+"""The sources of training patches, and their shares."""
 
 import dataclasses
 
@@ -31,7 +31,7 @@ def test_sources_and_shares(config):
 
 
 def test_blur_of_a_later_part(config):
-    """The stream of each part is made from its own strength."""
+    """Each part of the stream has a strength of its own."""
     sources = training_sources(config)
     draws = [
         draws_of(stage, sources, stage.seed) for *_, stage in config.stages()

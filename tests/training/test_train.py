@@ -1,4 +1,4 @@
-"""Whole training runs, resumed ones, and settings that are refused."""
+"""Whole training runs, resumed runs, and settings that are refused."""
 
 import dataclasses
 import json
@@ -50,7 +50,7 @@ def test_start_that_is_not_there(config, start):
 
 @pytest.mark.parametrize("name", ["last.keras", "config.json"])
 def test_a_file_of_the_run_is_cut_short(name, config, tmp_path):
-    """As by a full disk under another program."""
+    """A full disk under another program leaves such files."""
     RADN(**SMALL_RADN).save(tmp_path / "last.keras")
     text = json.dumps(dataclasses.asdict(config))
     (tmp_path / "config.json").write_text(text)
@@ -67,7 +67,7 @@ def test_a_file_of_the_run_is_cut_short(name, config, tmp_path):
 @interrupts
 @pytest.mark.slow
 def test_a_resumed_run_equals_the_unbroken_one(config, tmp_path, monkeypatch):
-    """Interrupted before a checkpoint, and again after another one."""
+    """It is interrupted before one checkpoint and after another."""
     unbroken = train(config, tmp_path / "unbroken")
     assert int(unbroken.optimizer.iterations) == 5
 
@@ -152,7 +152,7 @@ def test_a_longer_run_falls_to_zero_at_its_new_end(quick, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_goes_on_with_other_settings(quick, tmp_path):
-    """Of validation, epochs and steps; what a killed run left is removed."""
+    """Validation, epochs and steps change; a killed run's leftovers go."""
     config = dataclasses.replace(
         quick, steps=1, steps_per_epoch=1, progression=[]
     )
@@ -213,7 +213,7 @@ def test_averaged_weights_are_validated_in_half_precision(config, tmp_path):
 @interrupts
 @pytest.mark.slow
 def test_averaged_weights_are_written(config, tmp_path):
-    """With a momentum of 1 they stay what they were at the start."""
+    """With a momentum of 1 they stay as they were at the start."""
     frozen = dataclasses.replace(
         config, ema_momentum=1.0, steps=2, progression=[]
     )
@@ -232,7 +232,7 @@ def test_an_unknown_argument_of_the_network(config):
 
 
 def test_wrong_settings_before_the_data(config, tmp_path):
-    """To read all images takes minutes."""
+    """Reading all images would take minutes."""
     wrong = dataclasses.replace(config, patch_size=256, decay_steps=99)
     with pytest.raises(ValueError, match="must fit into `steps`"):
         train(wrong, tmp_path / "run")
@@ -259,7 +259,7 @@ def test_networks_of_both_tables(config):
 
 @pytest.mark.nightly
 def test_step_of_the_whole_network(rng):
-    """The default network trains in mixed precision; nothing explodes."""
+    """The default network trains in mixed precision without diverging."""
     model = RADN(dtype="mixed_bfloat16")
     blurred = rng.random((2, 64, 64, 3), "float32")
     losses = [model.train_on_batch(blurred, 0.9 * blurred)[0] for _ in range(4)]

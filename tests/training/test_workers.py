@@ -14,7 +14,7 @@ from tests.training.recipes import SMALL_BASELINE
 
 
 def test_weights_become_their_mean(tmp_path):
-    """Of two models, weights and momenta, against NumPy."""
+    """The weights and momenta of two models are compared with NumPy."""
     barrier = threading.Barrier(2)
     models, callbacks = [], []
     for index in range(2):

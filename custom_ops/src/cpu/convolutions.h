@@ -90,7 +90,7 @@ struct Convolutions {
   // From keys [positions, depth] and values [positions, channels].
   void (*pack_attention)(const T* keys, const T* values, int64_t positions,
                          int64_t depth, int64_t channels, void* packed);
-  // Of pixels.
+  // `begin` and `end` are numbers of pixels.
   void (*attend)(const Attention<T>&, int64_t begin, int64_t end,
                  void* scratch);
 };

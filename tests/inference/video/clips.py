@@ -15,7 +15,7 @@ def darker(batch):
 
 
 def moving(photo, count, size=(64, 48)):
-    """A window that moves over a photograph."""
+    """Returns frames of a window that moves over a photograph."""
     width, height = size
     return [
         photo[100 : 100 + height, 100 + 2 * i : 100 + 2 * i + width]
@@ -38,7 +38,7 @@ def write_clip(
     container_options=None,
     **context,
 ):
-    """A video without loss, of RGB pictures or of planes as they are."""
+    """Writes a video without loss from RGB pictures."""
     with av.open(path, "w", container_options=container_options) as container:
         stream = container.add_stream(
             codec, rate, dict(options), time_base=time_base
@@ -100,7 +100,7 @@ def seconds(frames):
 
 
 def packets(path, kind):
-    """Times in seconds and contents of a stream's packets."""
+    """Returns the times in seconds and contents of a stream's packets."""
     with av.open(path) as container:
         [stream] = getattr(container.streams, kind)
         return [

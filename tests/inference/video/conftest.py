@@ -11,7 +11,7 @@ def clip(tmp_path, photo):
 
 @pytest.fixture
 def lossless(monkeypatch):
-    """Lets the encoders of H.264 and HEVC keep each number."""
+    """Makes the encoders of H.264 and HEVC keep every number."""
     monkeypatch.setitem(video_plan.H264.options, "qp", "0")
     monkeypatch.delitem(video_plan.H264.options, "crf")
     monkeypatch.setitem(

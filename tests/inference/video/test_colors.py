@@ -1,4 +1,4 @@
-"""Formats, sizes and colors of frames."""
+"""The formats, sizes and colors of frames."""
 
 from fractions import Fraction
 
@@ -59,7 +59,7 @@ def test_orientation_shape_and_meaning_of_colors(tmp_path, photo):
 def test_the_range_alone_is_named(
     tmp_path, photo, suffix, pix_fmt, color_range
 ):
-    """Of colors of which the file says nothing else."""
+    """The file says nothing else about its colors."""
     clip = write_clip(
         tmp_path / "a.mkv",
         moving(photo, 2),
@@ -80,7 +80,7 @@ def test_the_range_alone_is_named(
 def test_colors_are_those_of_the_stream(
     tmp_path, rng, lossless, matrix, full, pix_fmt
 ):
-    """The network sees what H.273 says, and what it answers is written so."""
+    """The network sees colors as in H.273, and they are written alike."""
     bits = 10 if "10" in pix_fmt else 8
     colors = rng.uniform(0.1, 0.9, (3, 4, 3))
     picture = np.kron(colors, np.ones((16, 16, 1)))
@@ -116,7 +116,7 @@ def test_colors_are_those_of_the_stream(
 
 
 def h273_encode(rgb, matrix, full, bits):
-    """Y, Cb, Cr of ITU-T H.273, equations 24 to 40, in float64."""
+    """Computes Y, Cb, Cr by ITU-T H.273, equations 24 to 40, in float64."""
     kr, kb = {1: (0.2126, 0.0722), 6: (0.299, 0.114), 9: (0.2627, 0.0593)}[
         matrix
     ]

@@ -1,4 +1,4 @@
-"""Videos in parts: work that goes on where it was interrupted."""
+"""Videos in parts, and work that goes on where it was interrupted."""
 
 import itertools
 from fractions import Fraction
@@ -25,16 +25,15 @@ from tests.inference.video.clips import (
 
 
 def scaling(factor):
-    """A Keras model that multiplies."""
+    """Builds a Keras model that multiplies its input."""
     inputs = keras.Input((None, None, 3))
     return keras.Model(inputs, keras.layers.Rescaling(factor)(inputs))
 
 
 def test_frames_are_the_same_in_each_run(tmp_path, photo, monkeypatch):
-    """And on each processor: x264 by its C code alone is the reference.
+    """x264 gives the same frames as its C code, on every processor.
 
-    What depends on the processor's instructions depends on the run, too, with
-    some of them.
+    With some processor instructions, the result would depend on the run.
     """
     clip = write_clip(tmp_path / "a.mkv", moving(photo, 40, (160, 128)))
     deblur_video(clip, tmp_path / "b.mp4", identity)
@@ -47,7 +46,7 @@ def test_frames_are_the_same_in_each_run(tmp_path, photo, monkeypatch):
 
 @pytest.mark.slow
 def test_an_inference_form_goes_on(clip, tmp_path, monkeypatch, tiny_radn):
-    """It is made anew for each run, as by the command; known by its answers."""
+    """The form is rebuilt for each run and recognized by its answers."""
     monkeypatch.setattr(video, "PART_FRAMES", 2)
     model = tiny_radn()
 
@@ -56,7 +55,7 @@ def test_an_inference_form_goes_on(clip, tmp_path, monkeypatch, tiny_radn):
             raise KeyboardInterrupt
 
     def parts_kept(form, target):
-        """Whether the first part is still there at the first frame."""
+        """Returns whether the first part still exists at the first frame."""
         seen = []
         part = tmp_path / f".{target.name}.parts/000000.nut"
         deblur_video(
@@ -133,7 +132,7 @@ def test_goes_on_where_it_was_interrupted(
 
 
 def test_decode_times(rng):
-    """Groups of pictures as encoders order them, at irregular times."""
+    """Groups of pictures are in an encoder's order, at irregular times."""
     shown = np.cumsum(rng.integers(1, 5000, 40)).tolist()
     order = [*(0, 4, 2, 1, 3), *(5, 9, 7, 6, 8), *(10, 13, 12, 11)]
     times = [shown[i] for i in order]
@@ -145,7 +144,7 @@ def test_decode_times(rng):
 
 
 def test_parts_make_one_stream(clip, tmp_path, monkeypatch):
-    """Each part with B-frames of its own, at a variable frame rate."""
+    """Each part has B-frames of its own, at a variable frame rate."""
     monkeypatch.setattr(video, "PART_FRAMES", 8)
     photo = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
     pictures = [np.roll(photo, i // 3, axis=1) for i in range(20)]

@@ -1,4 +1,4 @@
-"""What is written of a video, and what is refused."""
+"""What is kept of a video, and which videos are refused."""
 
 import resource
 import sys
@@ -40,7 +40,7 @@ def test_what_is_not_changed_stays(clip, tmp_path, lossless):
 
 
 def test_small_tiles_have_a_smaller_overlap(clip, tmp_path):
-    """If none is given, as those of pictures."""
+    """The default overlap depends on the tile, as for pictures."""
     target = tmp_path / "out.mp4"
     assert deblur_video(clip, target, Deblurrer(identity, tile=32)) == []
     assert len(read_frames(target)) == 5

@@ -1,4 +1,4 @@
-"""Times of frames, and what stands beside them in a file."""
+"""The times of frames, and the other streams and tags of a file."""
 
 from fractions import Fraction
 
@@ -22,7 +22,7 @@ VARIABLE = [0, 3600, 7201, 9000, 18000, 18001, 25200, 30000, 60000, 63333]
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
 def test_times_of_a_variable_frame_rate(tmp_path, photo, suffix):
-    """Late start included; in Matroska and WebM to the millisecond."""
+    """A late start is kept; Matroska and WebM round to milliseconds."""
     times = [90 * round(t / 90) + 126000 for t in VARIABLE]
     times[5] += 90  # no two in one millisecond
     clip = write_clip(tmp_path / "a.mov", moving(photo, 10), times=times)
