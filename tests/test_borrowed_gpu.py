@@ -62,7 +62,7 @@ def test_pack_fits_and_can_be_trained_on(pack, pictures, tmp_path):
     for files, before in zip(packed, originals, strict=True):
         for path, original in zip(files, before, strict=True):
             error = read_rgb(path).astype(int) - read_rgb(original)
-            assert np.sqrt(np.mean(error**2)) < 8  # of 255
+            assert np.sqrt(np.mean(error**2)) < 8  # out of 255
     for files, before in zip(
         find_pairs(output / "validation"), find_pairs(pairs), strict=True
     ):

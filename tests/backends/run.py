@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 
-# Those of other files look into TensorFlow, or at what needs it.
+# Tests in other files need TensorFlow.
 FILES = (
     "tests/backends",
     "tests/layers/test_deformable_conv2d.py",
@@ -18,7 +18,7 @@ FILES = (
 )
 
 
-# A part of them that takes two minutes: JAX compiles each operation and shape.
+# The ones that take two minutes: JAX compiles each operation and shape.
 QUICK = (
     "tests/backends/test_ops.py",
     "tests/backends/test_layers.py",

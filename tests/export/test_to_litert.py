@@ -15,8 +15,6 @@ from keras_radn.export import to_litert
 from tests.conftest import randomize
 from tests.export.conftest import build, expected, pictures
 
-# Where the functions are that the names of the package hide.
-
 
 def psnr(a, b):
     error = np.mean((a.astype("float64") - b) ** 2)

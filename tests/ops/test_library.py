@@ -52,7 +52,7 @@ def test_instruction_set_of_the_environment():
     best = library.load().instruction_set
     assert instruction_set() == best
     assert instruction_set(KERAS_RADN_CPU="portable") == "portable"
-    # A name that is none chooses none.
+    # An unknown name is ignored.
     assert instruction_set(KERAS_RADN_CPU="AVX2") == best
 
 

@@ -38,7 +38,7 @@ def test_deblur_and_evaluate(pairs_folder, tmp_path, capsys):
     assert "| mean |" in capsys.readouterr().out
 
 
-# One network is enough for each day.
+# The others are tested nightly.
 ONE_OF_ALL = [
     "dmphn",
     *(

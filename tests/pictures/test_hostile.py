@@ -302,7 +302,7 @@ def test_interrupted(good, monkeypatch, tmp_path, capfd):
     assert "2 of 5 files are done" in err[-1]
     assert files_below(tmp_path / "out") == set(map(Path, out))
     assert len(json.loads((tmp_path / "r.json").read_text())) == 2
-    # And on it goes.
+    # The work goes on.
     status, out, err = run(capfd, *map(str, arguments), "--skip-existing")
     assert (status, len(out), len(err)) == (0, 3, 2)
     assert len(files_below(tmp_path / "out")) == 5

@@ -27,7 +27,7 @@ def fuzz(examples):
     )
 
 
-# What is not a fault of the server: 501, and its overload.
+# Statuses that are not faults of the server: 501, and its overload.
 _FINE = {501, 503, 504}
 
 

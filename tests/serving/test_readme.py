@@ -21,7 +21,7 @@ from tests.conftest import TINY_RADN
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
-# What there is no way to run where the tests run.
+# Commands that cannot run where the tests run.
 ELSEWHERE = {"docker", "kubectl", "pip"}
 
 

@@ -182,7 +182,7 @@ def test_overload_is_shed_by_grpc(limited):
         calls = [stub.Predict.future(request, timeout=10) for _ in range(30)]
         codes = [call.code() for call in calls]
     assert codes.count(StatusCode.OK) >= 2
-    # The second of those that it does not even look at.
+    # RESOURCE_EXHAUSTED for those that it does not even look at.
     assert set(codes) - {StatusCode.OK} <= {
         StatusCode.UNAVAILABLE,
         StatusCode.RESOURCE_EXHAUSTED,

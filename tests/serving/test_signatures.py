@@ -41,7 +41,7 @@ _TENSORS = (
     *(np.array(b"text", object), np.array([b"a"], object), np.int64([1])),
 )
 _NAMES = ("x", "inputs", "images")
-# What no signature is at fault for: a tensor that no message can hold.
+# Not the fault of any signature: a tensor that no message can hold.
 _FINE = {501, 504}
 _FINE_CODES = {
     grpc.StatusCode.OK,
