@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--videos", type=Path, required=True)
     parser.add_argument("--every", type=int, default=10)
     options = parser.parse_args()
-    print("| clip | mean of the neighbours, dB | along the flow, dB | gain |")
+    print("| clip | mean of the neighbors, dB | along the flow, dB | gain |")
     print("|---|---:|---:|---:|")
     rows = []
     for path in find_files(options.videos, SUFFIXES):

@@ -27,7 +27,7 @@ def test_sample(stills_folder):
         assert blurred.dtype == sharp.dtype == np.uint8
     again = source.sample(np.random.default_rng(0), 64)
     np.testing.assert_array_equal(again, pairs[0])
-    # Blur removes contrast between neighbours, on the average.
+    # Blur removes contrast between neighbors, on average.
     source = SyntheticBlur(stills_folder, BlurStrength(noise=0, sharp=0))
     pairs = [source.sample(np.random.default_rng(i), 64) for i in range(8)]
     contrast = [

@@ -76,7 +76,7 @@ def test_context_equals_numpy_means(rng):
     kernel, bias = layer.convs[0].get_weights()
     windows = images[0].reshape(32, 2, 32, 3).mean(axis=(0, 2))
     projected = windows @ kernel[0, 0] + bias
-    # Bilinear: constant up to a window's centre, the mean between the two.
+    # Bilinear: constant up to a window's center, the mean between the two.
     np.testing.assert_allclose(
         context[0, :, :16, 3], np.full((32, 16), projected[0]), rtol=1e-4
     )

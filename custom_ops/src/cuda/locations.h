@@ -17,7 +17,7 @@ namespace cuda {
 namespace {
 
 // A coordinate between two pixels of an axis. A pixel outside of the image has
-// weight and slope 0, and the index of its neighbour.
+// weight and slope 0, and the index of its neighbor.
 struct Axis {
   bool inside;
   int32_t pixel[2];
