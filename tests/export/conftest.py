@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 
@@ -18,6 +19,13 @@ def build(**kwargs):
         elif variable.path.endswith("moving_variance"):
             variable.assign(random.uniform(0.5, 1.5, variable.shape))
     return model
+
+
+def plain_model():
+    """Builds a model whose export takes a moment."""
+    images = keras.Input((None, None, 3))
+    outputs = keras.layers.Conv2D(3, 3, padding="same")(images)
+    return keras.Model(images, outputs)
 
 
 @pytest.fixture(scope="session")

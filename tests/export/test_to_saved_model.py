@@ -16,7 +16,7 @@ from keras_radn import export, hooks
 from keras_radn.export import to_saved_model
 from keras_radn.export.encoded_images import decode
 from keras_radn.ops import tracing
-from tests.export.conftest import build, expected, pictures
+from tests.export.conftest import build, expected, pictures, plain_model
 
 SHAPES = [(1, 1, 1), (3, 1, 17), (2, 33, 50), (1, 64, 48)]
 
@@ -242,15 +242,15 @@ def test_warmup_requests(exported, loaded):
 
 
 @pytest.mark.slow
-def test_versions(network, tmp_path):
-    path = tmp_path / "radn"
+def test_versions(tmp_path):
+    path, model = tmp_path / "radn", plain_model()
     (path / "9" / "variables").mkdir(parents=True)
     (path / "notes").mkdir()
     too_high = str(2**63)
     (path / too_high).mkdir()
 
     def save(**kwargs):
-        return export.saved_model(network, path, warmup=False, **kwargs).path
+        return export.saved_model(model, path, warmup=False, **kwargs).path
 
     assert save() == path / "10"
     assert not (path / "10" / "assets.extra").exists()
@@ -294,10 +294,8 @@ def test_a_failed_export_tells_what_failed_first(tmp_path, monkeypatch):
         raise ValueError("It differs.")
 
     monkeypatch.setattr(to_saved_model, "_check", fail)
-    images = keras.Input((None, None, 3))
-    model = keras.Model(images, keras.layers.ReLU()(images))
     with pytest.raises(ValueError, match="It differs"):
-        export.saved_model(model, tmp_path / "a" / "radn", warmup=False)
+        export.saved_model(plain_model(), tmp_path / "a" / "radn", warmup=False)
     assert [p.name for p in (tmp_path / "a/radn").iterdir()] == ["notes"]
 
 
