@@ -101,6 +101,37 @@ def difference(seed: int, compare: bool = True) -> str | None:
     return None
 
 
+def draw_kernel(rng, side, channels, filters):
+    """Draws the kernel of a convolution that keeps magnitudes."""
+    shape = (side, side, channels, filters)
+    return rng.normal(size=shape) / (side * channels**0.5)
+
+
+def draw_units(rng, first, added, filters):
+    """Draws dense units, and deformable ones, behind `first` channels."""
+    kernel = functools.partial(draw_kernel, rng)
+    widths = [first + sum(added[:i]) for i in range(len(added))]
+    dense = [
+        fused.DenseUnit(
+            *rng.normal(size=(2, width)),
+            kernel(1, width, filters),
+            rng.normal(size=filters),
+            kernel(3, filters, growth),
+        )
+        for width, growth in zip(widths, added, strict=True)
+    ]
+    deform = [
+        fused.DeformUnit(
+            kernel(3, width, 18),
+            rng.normal(size=18),
+            kernel(3, width, growth),
+            rng.normal(size=growth),
+        )
+        for width, growth in zip(widths, added, strict=True)
+    ]
+    return dense, deform
+
+
 def fused_calls(
     rng: np.random.Generator,
     dtype: str,
@@ -124,32 +155,11 @@ def fused_calls(
     def normal(*shape, dtype="float32"):
         return tf.cast(rng.normal(size=shape), dtype)
 
-    def kernel(side, channels, filters):
-        shape = (side, side, channels, filters)
-        return rng.normal(size=shape) / (side * channels**0.5)
-
+    kernel = functools.partial(draw_kernel, rng)
     first, *added = depths
-    widths = [first + sum(added[:i]) for i in range(len(added))]
     parts = [normal(batch, *size, depth, dtype=dtype) for depth in depths]
     x, width = parts[0], sum(depths)
-    dense = [
-        fused.DenseUnit(
-            *rng.normal(size=(2, width)),
-            kernel(1, width, filters),
-            rng.normal(size=filters),
-            kernel(3, filters, growth),
-        )
-        for width, growth in zip(widths, added, strict=True)
-    ]
-    deform = [
-        fused.DeformUnit(
-            kernel(3, width, 18),
-            rng.normal(size=18),
-            kernel(3, width, growth),
-            rng.normal(size=growth),
-        )
-        for width, growth in zip(widths, added, strict=True)
-    ]
+    dense, deform = draw_units(rng, first, added, filters)
     scales = [int(2 * s) for s in rng.integers(1, 9, rng.integers(1, 5))]
     maps = [normal(batch, *(-(-n // s) for n in size), 1) for s in scales]
     images = normal(batch, *rng.integers(1, size, endpoint=True), 3)

@@ -45,6 +45,32 @@ def free_port():
         return str(listener.getsockname()[1])
 
 
+def prepare(words, variables, ports):
+    """Returns a command for free ports and a tiny network; its environment."""
+
+    def move(text):
+        return re.sub("8500|8501", lambda port: ports[port[0]], text)
+
+    module = {"keras-radn": "keras_radn", "locust": "locust"}
+    if words[0] in module:
+        words = [sys.executable, "-m", module[words[0]], *words[1:]]
+    elif words[0] == "python":
+        words = [sys.executable, *words[1:]]
+    if "serve" in words:
+        words = [*words, "--rest-port", "8501", "--grpc-port", "8500"]
+    if "export" in words:
+        words = [*words, "--model", "tiny.keras"]
+    variables = {
+        "KERAS_RADN_SERVING_URL": "http://127.0.0.1:8501",
+        "KERAS_RADN_SERVING_GRPC": "127.0.0.1:8500",
+        **variables,
+    }
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
+    for name, value in variables.items():
+        environment[name] = move(value)
+    return [move(word) for word in words], environment
+
+
 @pytest.mark.nightly
 def test_commands(tmp_path, photo):
     shutil.copytree(ROOT / "serving", tmp_path / "serving")
@@ -52,30 +78,6 @@ def test_commands(tmp_path, photo):
     RADN(**TINY_RADN).save(tmp_path / "tiny.keras")
     ports = {"8501": free_port(), "8500": free_port()}
     server = None
-
-    def prepare(words, variables):
-        module = {"keras-radn": "keras_radn", "locust": "locust"}
-        if words[0] in module:
-            words = [sys.executable, "-m", module[words[0]], *words[1:]]
-        elif words[0] == "python":
-            words = [sys.executable, *words[1:]]
-        if "serve" in words:
-            words = [*words, "--rest-port", "8501", "--grpc-port", "8500"]
-        if "export" in words:
-            words = [*words, "--model", "tiny.keras"]
-        variables = {
-            "KERAS_RADN_SERVING_URL": "http://127.0.0.1:8501",
-            "KERAS_RADN_SERVING_GRPC": "127.0.0.1:8500",
-            **variables,
-        }
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
-        for name, value in variables.items():
-            environment[name] = move(value)
-        return [move(word) for word in words], environment
-
-    def move(text):
-        return re.sub("8500|8501", lambda port: ports[port[0]], text)
-
     run = set()
     try:
         for words, variables in commands():
@@ -84,7 +86,7 @@ def test_commands(tmp_path, photo):
             run.add(words[0])
             if "pytest" in words:
                 continue  # of test_other_server
-            prepared, environment = prepare(words, variables)
+            prepared, environment = prepare(words, variables, ports)
             options = {"cwd": tmp_path, "env": environment, "text": True}
             if "serve" in words:
                 server = subprocess.Popen(

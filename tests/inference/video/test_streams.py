@@ -33,11 +33,8 @@ def test_times_of_a_variable_frame_rate(tmp_path, photo, suffix):
     assert seconds(after) == seconds(before)
 
 
-def test_other_streams_chapters_and_tags(tmp_path, photo):
-    path = tmp_path / "a.mkv"
-    frames = moving(photo, 30)
-    subtitle = b"Deblurred"
-
+def write_with_all_streams(path, frames, subtitle):
+    """Writes sounds, a subtitle, an attachment, chapters and tags beside."""
     with av.open(path, "w") as container:
         container.metadata.update(title="A walk", location="+52.5+013.4/")
         stream = container.add_stream("libx264", 10)
@@ -77,6 +74,11 @@ def test_other_streams_chapters_and_tags(tmp_path, photo):
             block.sample_rate = 48000
             container.mux(sound.encode(block))
             container.mux(sound.encode())
+
+
+def test_other_streams_chapters_and_tags(tmp_path, photo):
+    path, subtitle = tmp_path / "a.mkv", b"Deblurred"
+    write_with_all_streams(path, moving(photo, 30), subtitle)
     target = tmp_path / "b.mkv"
     assert deblur_video(path, target, darker) == []
     with av.open(path) as old, av.open(target) as new:
