@@ -20,11 +20,9 @@ from tests.serving.example_models import (
     half_plus_two,
     write_signatures,
 )
+from tests.serving.rest_requests import PREDICT, ROW
 from tests.serving.running_server import running_server, wait_until
 from tests.serving.small_model import write_version
-
-ROW = {"instances": [[[[1, 2, 3]]]]}
-PREDICT = "/v1/models/small:predict"
 
 
 @pytest.fixture

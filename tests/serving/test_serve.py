@@ -18,10 +18,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from keras_radn.cli.main import main
+from tests.serving.rest_requests import PREDICT, ROW
 from tests.serving.running_server import running_server, wait_until
-
-ROW = {"instances": [[[[1, 2, 3]]]]}
-PREDICT = "/v1/models/small:predict"
 
 
 def busy(seconds):
