@@ -10,10 +10,9 @@ import time
 import pytest
 
 from keras_radn.serving.early_answers import EarlyAnswers
-from tests.serving.rest_requests import PREDICT
+from tests.serving.rest_requests import PREDICT, ROW
 from tests.serving.running_server import running_server, wait_until
 
-ROW = {"instances": [[[[1, 2, 3]]]]}
 MAX_BODY = 8_000_000
 SECONDS = 2
 
