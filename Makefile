@@ -6,6 +6,10 @@ ADDONS := .venv-addons
 NEWEST := .venv-newest-keras
 BACKENDS := .venv-jax .venv-torch
 
+# Each has half of the tests in their order, so that what the tests of a file
+# share is built once; the one that is done first takes from the other's rest.
+WORKERS := -n 2 --dist worksteal
+
 # What the compiled library is made of.
 SOURCES := $(wildcard custom_ops/*.* custom_ops/src/*.* custom_ops/src/*/*.*)
 FORMATTED := $(filter %.cc %.h,$(SOURCES) $(wildcard custom_ops/gpu_check/*.* \
@@ -21,17 +25,17 @@ demo: $(READY)
 
 # The suite, but for what needs a GPU or takes minutes for what seldom breaks.
 test: $(READY)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest $(WORKERS)
 
 # Without the tests that build full-size networks, train or compile.
 test-fast: $(READY)
-	$(BIN)/python -m pytest -n 2 -m "not slow and not nightly and not gpu"
+	$(BIN)/python -m pytest $(WORKERS) -m "not slow and not nightly and not gpu"
 
 # What takes minutes each: packages and builds of the library, sanitizers, the
 # pages on every kind of host, machines that train together. Before a release,
 # and every night.
 test-nightly: $(READY)
-	$(BIN)/python -m pytest -n 2 -m nightly
+	$(BIN)/python -m pytest $(WORKERS) -m nightly
 
 # On a GPU that the backend (KERAS_BACKEND) sees; exit status 2 if it sees none.
 # GPU_PYTHON=python runs them in another environment, with pytest in it.
@@ -42,7 +46,7 @@ test-gpu: $(if $(filter $(BIN)/%,$(GPU_PYTHON)),$(READY))
 # The compiled op under AddressSanitizer and UndefinedBehaviorSanitizer; a part
 # of `make test-nightly`.
 test-sanitize: $(READY)
-	$(BIN)/python -m pytest -n 2 -m nightly tests/custom_ops -k sanitizers
+	$(BIN)/python -m pytest $(WORKERS) -m nightly tests/custom_ops -k sanitizers
 
 # Beside tensorflow-addons, which has an environment of its own.
 test-addons: $(READY) $(ADDONS)/.ready
@@ -61,7 +65,7 @@ test-backends: $(BACKENDS:=/.ready) .venv-both/.ready
 # asks for.
 test-newest-keras: $(NEWEST)/.ready
 	$(NEWEST)/bin/pip install --quiet --upgrade "keras<4"
-	$(NEWEST)/bin/python -m pytest -n 2 -m "not slow and not nightly and not gpu"
+	$(NEWEST)/bin/python -m pytest $(WORKERS) -m "not slow and not nightly and not gpu"
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -3,10 +3,10 @@
     python benchmarks/artefacts.py --sharp DIR [--preset NAME | --model FILE]
                                    [--multi-scale]
 
-Prints for each sharp photograph the PSNR of the output against it and the mean
-change (the shift of brightness and colour), and for made-up flat pictures the
-largest change, and how much of the change repeats from 2x2, 4x4 or 8x8 pixels
-to the next (a checkerboard, as deconvolutions can make).
+For each sharp photograph, prints the PSNR of the output against it and the mean
+change (the shift of brightness and color). For synthetic flat pictures, prints
+the largest change, and how much of it repeats from one block of 2x2, 4x4 or 8x8
+pixels to the next (a checkerboard, as deconvolutions can make).
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""What the self-attention is worth, and what it costs.
+"""Measures what the self-attention gains, and what it costs.
 
     python benchmarks/attention.py --pairs DIR [--preset lite | --model FILE]
 
-Mean gain in dB over the pairs, and the seconds of an image of 1280x720, of one
-network with its attention as it is, left out, pooled otherwise, and in tiles,
-in which it sees less. All have the same weights.
+Prints the mean gain in dB over the pairs, and the seconds for an image of
+1280x720, for one network with its attention unchanged, left out, pooled
+differently, and in tiles, in which it sees less. All have the same weights.
 """
 
 import argparse
@@ -29,7 +29,7 @@ COLUMNS = {
 
 
 def variants(model: RADN) -> dict[str, tuple[RADN, int | None]]:
-    """Networks of the same weights, and the tile to use."""
+    """Returns networks of the same weights, each with the tile to use."""
     architecture = model.architecture()
     own = architecture["attention_pool"]
 

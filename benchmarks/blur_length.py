@@ -1,12 +1,12 @@
-"""What a network gains on straight blurs of one length, and a linear filter.
+"""Compares a network with a linear filter on straight blurs of one length.
 
     python benchmarks/blur_length.py --sharp DIR [--preset lite | --model FILE]
                                      [--multi-scale]
 
-Each photograph is moved along a line in a random direction (seeded), in its
-own values and with noise of 0.8/255, and deblurred by the network, which has to
-find the blur, and by scikit-image's Wiener deconvolution, which is told it.
-Mean gain in dB over the photographs, in their centers (see known_blur.py).
+Each photograph is blurred along a line in a random (seeded) direction, without
+linear light and with noise of 0.8/255. The network has to find the blur;
+scikit-image's Wiener deconvolution is told what it is. Prints the mean gain in
+dB over the photographs, in their centers (see known_blur.py).
 """
 
 import argparse
@@ -31,7 +31,7 @@ NOISE = 0.8
 
 
 def gains(photographs: list[np.ndarray], length: float, deblur) -> dict:
-    """The means over the photographs of a row of the table."""
+    """Returns the means over the photographs for a row of the table."""
     rows = []
     for i, sharp in enumerate(photographs):
         rng = np.random.default_rng([int(length), i])

@@ -1,9 +1,9 @@
-"""How strong blurs are: PSNR of blurred against sharp patches.
+"""Measures how strong blurs are, as the PSNR of blurred against sharp patches.
 
     python benchmarks/blur_strength.py --stills DIR --videos DIR \
         --reds DIR --gopro DIR [--plot benchmarks/blur_strength.png]
 
-Real pairs beside made ones, without those that are left sharp on purpose. PSNR
+Compares real pairs with synthetic ones that are not left sharp on purpose. PSNR
 depends on texture as much as on blur, so the sharp frames of the real pairs are
 blurred too: "as REDS" and "as GoPro" compare with the real rows above them. (As
 other photographs they are reduced by up to 2 before, which costs some dB.)
@@ -69,14 +69,14 @@ def main() -> None:
 def blur_again(
     pairs: ImagePairs, root: Path, strength: BlurStrength
 ) -> SyntheticBlur:
-    """Synthetic blur of the sharp images of real pairs."""
+    """Blurs the sharp images of real pairs."""
     source = SyntheticBlur(root, strength)
     source.paths = list(pairs.sharp)
     return source
 
 
 def psnr(source: PatchSource, patches: int, size: int) -> np.ndarray:
-    """PSNR in dB of random patches; at most 68, for equal ones.
+    """Measures the PSNR in dB of random patches; at most 68, for equal ones.
 
     Args:
         source: where they come from.
@@ -96,7 +96,7 @@ def psnr(source: PatchSource, patches: int, size: int) -> np.ndarray:
 
 
 def draw(strengths: dict[str, np.ndarray], size: int, path: Path) -> None:
-    """Histograms of PSNR; the outer bins have all that lies beyond.
+    """Draws histograms of PSNR; the outer bins include all beyond.
 
     Args:
         strengths: PSNR in dB for each source in `STYLES`.

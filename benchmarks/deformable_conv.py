@@ -1,13 +1,13 @@
-"""Time of the deformable convolution beside a plain one, and its memory.
+"""Measures time and memory of the deformable convolution.
 
     python benchmarks/deformable_conv.py [--sampling | --scaling]
 
-Offsets are random, of 2 pixels. Ratios are to a plain 3x3 convolution of the
-same shape and dtype; all that a row compares is measured in turns. The peak of
-memory is measured in a process of its own: what one call frees, the next would
-take unseen. `--sampling` leaves out the matrix product that both
-implementations have in common, `--scaling` prints the time per pixel over
-sizes of the image. Where PyTorch and torchvision are installed, its
+Offsets are random, of about 2 pixels. Ratios are to a plain 3x3 convolution of
+the same shape and dtype; everything that a row compares is measured in turns.
+The memory peak is measured in a separate process, since a call could otherwise
+reuse what an earlier one has freed. `--sampling` leaves out the matrix product
+that both implementations have in common, `--scaling` prints the time per pixel
+over sizes of the image. Where PyTorch and torchvision are installed, its
 `deform_conv2d` runs on the same numbers and the same device. On a GPU the first
 line has its name, and the peak is that of its memory.
 """
@@ -170,7 +170,7 @@ def print_scaling() -> None:
 
 
 def peak_of(case: tuple[int, ...], dtype: str, backward: bool) -> float:
-    """Peak memory of the first call of a process, in MB above its inputs."""
+    """Returns a process's peak memory in the first call, in MB above inputs."""
     tensors = arguments(case, dtype)
     inputs, kernel, offset = tensors
     small = [inputs[:, :8, :8], kernel, offset[:, :8, :8]]
@@ -179,7 +179,7 @@ def peak_of(case: tuple[int, ...], dtype: str, backward: bool) -> float:
 
 
 def arguments(case: tuple[int, ...], dtype: str) -> list[tf.Tensor]:
-    """Random inputs, kernel, and offsets of 2 pixels."""
+    """Returns random inputs, kernel, and offsets of about 2 pixels."""
     height, width, channels, filters = case
     # NumPy's, for TensorFlow's generators leave freed memory behind that the
     # next call takes unseen.
@@ -196,13 +196,13 @@ def arguments(case: tuple[int, ...], dtype: str) -> list[tf.Tensor]:
 
 
 def plain_conv2d(inputs, kernel, offset):
-    """A convolution that does not look at the offset."""
+    """Convolves without looking at the offset."""
     del offset
     return tf.nn.conv2d(inputs, kernel, 1, "SAME")
 
 
 def compiled(op, tensors, backward):
-    """The op, with its gradients if asked for, as a call without arguments."""
+    """Returns a call of the op, and of its gradients if asked."""
 
     @tf.function
     def run():
@@ -217,7 +217,7 @@ def compiled(op, tensors, backward):
 
 
 def torchvision_call(tensors, dtype, backward):
-    """The same by torchvision, or `None` if it is not there or cannot do it."""
+    """Returns the same call in torchvision, or `None` if it cannot do it."""
     if importlib.util.find_spec("torchvision") is None:
         return None
     try:

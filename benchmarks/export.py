@@ -1,9 +1,9 @@
-"""Size, accuracy and speed of an exported network, beside Keras.
+"""Compares size, accuracy and speed of an exported network with Keras.
 
     python benchmarks/export.py [--size 256x256] [--preset NAME | --model FILE]
 
-Photographs of scikit-image, blurred by this package. PSNR is that of the worst
-of them against the model itself; times are ratios to Keras with the compiled
+The photographs are scikit-image's, blurred by this package. PSNR is that of the
+worst one against the model itself; times are ratios to Keras with the compiled
 op, measured in the same run. int8 is calibrated on other photographs.
 """
 
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def blurred(names: tuple[str, ...], size: tuple[int, int], seed: int) -> list:
-    """Middles of photographs with a blur, float32 `(1, height, width, 3)`."""
+    """Returns blurred crops of photographs, float32 `(1, height, width, 3)`."""
     rng, pictures = np.random.default_rng(seed), []
     for name in names:
         photo = getattr(data, name)()
@@ -96,7 +96,7 @@ def blurred(names: tuple[str, ...], size: tuple[int, int], seed: int) -> list:
 
 
 def exports(model, folder, size, calibration):
-    """Name, path and function of each format."""
+    """Returns name, path and function of each format."""
     path = export.saved_model(model, folder / "radn").path
     loaded = tf.saved_model.load(str(path))
     signature = loaded.signatures["serving_default"]

@@ -1,10 +1,10 @@
-"""How well frames of a video are interpolated along the optical flow.
+"""Measures how well frames of a video are interpolated along the optical flow.
 
     python benchmarks/frame_interpolation.py --videos DIR [--every 10]
 
-Frames reduced by 2, of which one is left out and made from its two neighbours:
-PSNR against the real one, the mean over the clip. The gap is twice that of
-`VideoBlur`, which interpolates between successive frames.
+Frames are reduced by 2, and left-out frames are interpolated from their two
+neighbors; the PSNR against the real frame is averaged over the clip. The gap is
+twice that of `VideoBlur`, which interpolates between successive frames.
 """
 
 import argparse
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--videos", type=Path, required=True)
     parser.add_argument("--every", type=int, default=10)
     options = parser.parse_args()
-    print("| clip | mean of the neighbours, dB | along the flow, dB | gain |")
+    print("| clip | mean of the neighbors, dB | along the flow, dB | gain |")
     print("|---|---:|---:|---:|")
     rows = []
     for path in find_files(options.videos, SUFFIXES):
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def compare(path: Path, every: int) -> list[tuple[float, float]]:
-    """PSNR of the neighbours' mean and of the interpolated frame.
+    """Measures the neighbors' mean and the interpolated frame.
 
     Args:
         path: a video.

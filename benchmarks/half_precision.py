@@ -1,8 +1,8 @@
-"""How far the packaged network in bfloat16 is from the same in float32.
+"""Compares the packaged network in bfloat16 with the same in float32.
 
     python benchmarks/half_precision.py
 
-On four photographs of scikit-image, blurred by 10 pixels.
+The pictures are four photographs of scikit-image, blurred by 10 pixels.
 """
 
 import functools

@@ -1,13 +1,13 @@
-"""What a linear filter gains on Kodak's pairs if it is told the blur.
+"""Measures the gain of a linear filter that is told the blur of Kodak's pairs.
 
     python benchmarks/kodak_pairs.py --kodak DIR --output PAIRS
     python benchmarks/known_blur.py --pairs PAIRS
 
-A measure for networks, which have to find the blur by themselves. It is
+Networks, which have to find the blur themselves, can be compared with it. It is
 scikit-image's Wiener deconvolution, with the path of kodak_blur.csv as the
 kernel, in the light that was averaged, and with the best of five
-regularisations for each photograph. It is measured in the center, 90 pixels to
-each side, where rotation and zoom, which a kernel does not know, change least.
+regularizations for each photograph. It is measured in the center, 90 pixels to
+each side, where rotation and zoom, which a kernel cannot express, change least.
 """
 
 import argparse
@@ -26,7 +26,7 @@ HALF, MARGIN = 90, 40
 
 
 def kernel_of(path: np.ndarray) -> np.ndarray:
-    """The point spread function of a path's translations.
+    """Builds the point spread function of a path's translations.
 
     Args:
         path: `(instants, 6)`, as `camera_path` gives it.
@@ -54,7 +54,7 @@ def kernel_of(path: np.ndarray) -> np.ndarray:
 
 
 def center(image: np.ndarray, half: int) -> np.ndarray:
-    """The middle of an image, `2 * half` pixels wide and high."""
+    """Crops the middle of an image, `2 * half` pixels wide and high."""
     row, column = (size // 2 for size in image.shape[:2])
     return image[row - half : row + half, column - half : column + half]
 
@@ -62,7 +62,7 @@ def center(image: np.ndarray, half: int) -> np.ndarray:
 def best_gain(
     blurred: np.ndarray, sharp: np.ndarray, kernel: np.ndarray, gamma: float
 ) -> float:
-    """The gain of the best regularisation in dB, in the center.
+    """Finds the gain of the best regularization in dB, in the center.
 
     Args:
         blurred: `(height, width, 3)` in [0, 1].

@@ -1,4 +1,4 @@
-"""Blurs Kodak's 24 photographs, always in the same way.
+"""Blurs Kodak's 24 photographs reproducibly.
 
     python benchmarks/kodak_pairs.py --kodak DIR --output DIR
 
@@ -24,7 +24,7 @@ BLURS = Path(__file__).with_name("kodak_blur.csv")
 
 
 def read_blurs() -> list[dict[str, float]]:
-    """The rows of kodak_blur.csv."""
+    """Reads the rows of kodak_blur.csv."""
     with BLURS.open(newline="") as file:
         return list(csv.DictReader(file, quoting=csv.QUOTE_NONNUMERIC))
 

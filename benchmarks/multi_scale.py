@@ -1,11 +1,11 @@
-"""What a network gains at each scale of pictures, and at all of them.
+"""Measures what a network gains at each scale of pictures, and at all of them.
 
     python benchmarks/multi_scale.py --pairs DIR [--preset lite | --model FILE]
 
-Mean gain in dB over the pairs. Slope is the mean over them of what the
-correction should have been in terms of what it is, by least squares: 1 if the
-mean square of a correction is what it takes from the squared error, by which
-`keras_radn.Deblurrer(multi_scale=True)` weights the scales.
+Prints the mean gain in dB over the pairs, and the mean slope: what the
+correction should have been in terms of what it is, by least squares. It is 1 if
+the mean square of a correction is what it takes from the squared error, by
+which `keras_radn.Deblurrer(multi_scale=True)` weights the scales.
 """
 
 import argparse
@@ -28,7 +28,7 @@ SHOWN = (0.5, *SCALES, 8**0.5)
 
 
 def measure(network, blurred: np.ndarray, sharp: np.ndarray) -> dict:
-    """Gain in dB, and slope, of each row of the table."""
+    """Returns the gain in dB and the slope for each row of the table."""
     image = blurred.astype("float32") / 255
     missing = sharp.astype("float32") / 255 - image
     alone = {scale: correction(network, image, scale) for scale in SHOWN}

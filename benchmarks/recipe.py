@@ -1,10 +1,10 @@
-"""Which recipe is best at a short budget.
+"""Compares recipes at a short budget.
 
     python benchmarks/recipe.py --stills DIR --pairs DIR --validation DIR \
         --output DIR [--steps 300]
 
-Trains RADN by variants of the packaged `ablation_small`, one change each, with
-equal steps and equally many pixels, and prints a row for each.
+Trains RADN by variants of the packaged `ablation_small`, each with one change
+and all with the same number of steps and pixels, and prints a row for each.
 """
 
 import argparse

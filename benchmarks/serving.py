@@ -1,11 +1,11 @@
-"""`keras-radn serve` beside the same graph called directly.
+"""Compares `keras-radn serve` with direct calls of the same graph.
 
     python benchmarks/serving.py [--size 256] [--seconds 60]
 
-Clients send one PNG file after the other and wait for as long as Retry-After
-says when they are turned away. The ratio is of the CPU time of the server per
-answered picture to that of a direct call in this process, as other programs on
-the machine change it less than the time on the clock.
+Clients send one PNG file after the other and wait as long as Retry-After says
+when they are turned away. The ratio compares the server's CPU time per answered
+picture with that of a direct call in this process; other programs on the
+machine change it less than the time on the clock.
 """
 
 import argparse
@@ -69,7 +69,7 @@ def _picture(size):
 
 
 def _direct(base, picture):
-    """Seconds of CPU time of a call, the median."""
+    """Returns the median CPU time of a call in seconds."""
     loaded = tf.saved_model.load(str(base / "1"))
     call = loaded.signatures["image_bytes"]
     times = []

@@ -1,13 +1,12 @@
-"""After how many steps a network from random weights begins to deblur.
+"""Measures when a network that starts from random weights begins to deblur.
 
     python benchmarks/take_off.py --stills DIR [--steps 400]
 
 Trains RADN by the first part of the packaged `from_scratch` and by variants of
-it, one change each, with the same seed. Prints for each hundred steps how much
-lower the squared error is after the network than before, in dB, over all
-patches that were trained on (sharpening alone gives 0.1 to 0.15 dB), and the
-share of the decoder's filters that are dead at the end: whose ReLU is zero on
-all of 64 patches.
+it, each with one change and the same seed. For each hundred steps, prints by
+how many dB the network lowers the squared error over all patches that were
+trained on (sharpening alone gives 0.1 to 0.15 dB). At the end, prints the share
+of the decoder's filters that are dead: their ReLU is zero on all of 64 patches.
 """
 
 import argparse
@@ -41,7 +40,7 @@ PART = 100
 
 
 def dead_share(model: keras.Model, patches: tf.data.Dataset) -> float:
-    """The share of the decoder's filters with a ReLU that are zero everywhere.
+    """Returns the share of the decoder's ReLU filters that are dead.
 
     They are those without any gradient.
     """
@@ -62,7 +61,7 @@ def dead_share(model: keras.Model, patches: tf.data.Dataset) -> float:
 
 
 def results(config: TrainingConfig) -> tuple[list[float], float]:
-    """The gain of each hundred steps in dB, and the share of dead filters."""
+    """Returns the gain of each hundred steps in dB, and the dead share."""
     stream = patch_dataset(
         training_sources(config),
         source_shares(config),

@@ -1,8 +1,8 @@
-"""Time, memory and error of images in tiles.
+"""Measures time, memory and error of images in tiles.
 
     python benchmarks/tiling.py [--size 1280x720 ...] [--tile auto]
 
-Every size runs in a process of its own. PSNR is that of the tiled result
+Every size runs in a separate process. PSNR is that of the tiled result
 against the whole image at once, for sizes of up to 2 megapixels; "bytes per
 pixel" is the peak above the loaded model, per pixel of a tile.
 """
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def measure(size: str, tile: str, overlap: int | None) -> None:
-    """Prints the row of a size."""
+    """Prints the row of one size."""
     width, height = map(int, size.split("x"))
     tile = tile if tile == "auto" else int(tile)
     model = RADN(pretrained=True)
@@ -85,7 +85,7 @@ def measure(size: str, tile: str, overlap: int | None) -> None:
 
 
 def photograph(height: int, width: int) -> np.ndarray:
-    """An enlarged photograph, blurred, in copies where that is not enough."""
+    """Enlarges and blurs a photograph, and repeats it where it is too small."""
     side = min(max(height, width), 2048)
     photo = np.asarray(Image.fromarray(data.astronaut()).resize((side, side)))
     photo = ndimage.uniform_filter1d(photo, 9, axis=1)

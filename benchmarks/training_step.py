@@ -1,15 +1,15 @@
-"""Time of a training step of RADN, beside that of its convolutions alone.
+"""Compares a training step of RADN with its convolutions alone.
 
     python benchmarks/training_step.py [--preset NAME] [--dtype NAME]
                                        [--optimizer adam|muon]
 
 The step is that of `keras_radn.training`, with clipping and averaged weights,
-on a batch in memory. Its convolutions alone are all convolutions and
-matrix products of the step's graph, forward and backward, of the same shapes
-and dtypes but on random tensors and with nothing between them; the sampling of
-the deformable ones is not among them. Both are measured in turns. Then come,
-on a CPU, a profile of the step by the operations' own time, and the input
-pipeline with nothing else running.
+on a batch in memory. The convolutions alone are all convolutions and matrix
+products of the step's graph, forward and backward, with the same shapes and
+dtypes but on random tensors and with nothing between them; the sampling of
+the deformable ones is left out. Both are measured in turns. On a CPU, a profile
+of the step by the operations' own time and the speed of the input pipeline
+follow.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def measure(config: TrainingConfig, repetitions: int) -> None:
-    """Prints the tables."""
+    """Measures and prints the tables."""
     step = training_step(config)
     products = products_of(step.get_concrete_function().graph)
     print(f"On {device_name()}.\n")
@@ -94,7 +94,7 @@ def measure(config: TrainingConfig, repetitions: int) -> None:
 
 
 def training_step(config: TrainingConfig):
-    """A step of training on a batch in memory, as a `tf.function`."""
+    """Returns a training step on a batch in memory, as a `tf.function`."""
     model = RADN.from_preset(
         config.preset, load_weights=False, dtype=config.dtype
     )
@@ -150,7 +150,7 @@ def print_profile(step, steps: int = 3, rows: int = 15) -> None:
 
 
 def pipeline_speed(config: TrainingConfig) -> float:
-    """Patches per second of the input pipeline, nothing else running."""
+    """Returns the patches per second of the input pipeline alone."""
     dataset = patch_dataset(
         [SyntheticBlur(config.stills)],
         [1.0],
@@ -166,7 +166,7 @@ def pipeline_speed(config: TrainingConfig) -> float:
 
 
 def write_photographs(folder: str) -> None:
-    """Writes scikit-image's colour photographs."""
+    """Writes scikit-image's color photographs."""
     from skimage import data
 
     for name in ("astronaut", "chelsea", "coffee"):

@@ -1,4 +1,4 @@
-"""Prints folder and version of TensorFlow without importing it (seconds)."""
+"""Prints TensorFlow's folder and version without the seconds of an import."""
 
 import importlib.metadata
 import importlib.util

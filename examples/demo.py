@@ -2,9 +2,9 @@
 
     python examples/demo.py [FOLDER]
 
-The astronaut is blurred by a made-up camera shake, so that PSNR can be
-measured. The clock is a real photograph with real motion blur; there is no
-sharp one to compare with.
+The astronaut is blurred by a synthetic camera shake, so that PSNR can be
+measured. The clock is a real photograph with real motion blur, without a sharp
+one to compare with.
 """
 
 import os

@@ -1,11 +1,11 @@
-"""What a short training on pictures of one kind gains.
+"""Measures what a short training on pictures of one kind gains.
 
     python examples/fine_tune.py FOLDER [--steps N]
 
-Photographs of scikit-image stand for those of a camera that moves sideways,
-always by the same 12 pixels. Twenty pairs cut from three of them are what the
-packaged network is trained on by `fine_tune.toml`, two other photographs are
-what it is evaluated on, before and after. FOLDER gets `train/`, `held_out/` and
+Photographs of scikit-image stand for those of a camera that always moves
+sideways by 12 pixels. The packaged network is trained by `fine_tune.toml` on
+twenty pairs cut from three of them, and evaluated before and after on two other
+photographs. FOLDER gets `train/`, `held_out/` and
 `run/`. Needs the extra `train`.
 """
 
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def crops(photo: np.ndarray, count: int) -> list[np.ndarray]:
-    """Squares at random places."""
+    """Cuts squares at random places."""
     random = np.random.default_rng(0)
     height, width = photo.shape[:2]
     corners = zip(
@@ -77,7 +77,7 @@ def crops(photo: np.ndarray, count: int) -> list[np.ndarray]:
 
 
 def write_pair(folder: Path, name: str, photo: np.ndarray) -> None:
-    """A photograph as it is, and moved sideways while the light is added."""
+    """Writes a photograph, and the same moved sideways during the exposure."""
     blurred = motion_blur(light(photo), length=PIXELS, angle=0)
     pictures = {"sharp": photo, "blur": values(blurred)}
     for kind, picture in pictures.items():

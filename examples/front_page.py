@@ -2,11 +2,11 @@
 
     python examples/front_page.py [FOLDER]
 
-`before_after.jpg`: three kinds of made-up motion blur, and what the packaged
-weights make of them: a shaken camera (a cup), a moving subject (a cat in front
-of a background that stands still) and lights at night (a rocket).
-`offsets.jpg`: the cup with the maps of the paper's Figure 7. Needs the extras
-`train` and `visualize`.
+`before_after.jpg` shows three kinds of synthetic motion blur and the results
+of the packaged weights: a shaken camera (a cup), a moving subject (a cat
+before a still background) and lights at night (a rocket). `offsets.jpg` shows
+the cup with the maps of the paper's Figure 7. Needs the extras `train` and
+`visualize`.
 """
 
 import os
@@ -61,13 +61,13 @@ def main(folder: Path) -> None:
 
 
 def shaken_camera() -> np.ndarray:
-    """A cup on a table."""
+    """Blurs a cup on a table."""
     photo = np.ascontiguousarray(data.coffee())
     return blur_scene(np.random.default_rng(3), photo, None, SHAKE)[0]
 
 
 def moving_subject() -> np.ndarray:
-    """A cat that moves its head; what is behind it stands still."""
+    """Blurs a cat that moves its head before a still background."""
     cat = light(data.chelsea())
     height, width = cat.shape[:2]
     opacity = np.zeros((height, width), np.float32)
@@ -80,30 +80,30 @@ def moving_subject() -> np.ndarray:
 
 
 def lights_at_night() -> np.ndarray:
-    """A rocket on its pad, held by hand for too long."""
+    """Blurs a rocket on its pad, held by hand for too long."""
     night = light(data.rocket())
     path = camera_path(length=11, angle=0.6, bend=0.5, rotation=0.004)
     return values(expose([night], [path])[0])
 
 
 def light(picture: np.ndarray) -> np.ndarray:
-    """Intensities of uint8 values."""
+    """Returns the intensities of uint8 values."""
     return (np.asarray(picture, np.float32) / 255) ** GAMMA
 
 
 def values(intensities: np.ndarray) -> np.ndarray:
-    """The uint8 values of intensities, without noise."""
+    """Returns the uint8 values of intensities, without noise."""
     return to_uint8(intensities, GAMMA, 0, np.random.default_rng(0))
 
 
 def cut(picture: np.ndarray, kind: str) -> np.ndarray:
-    """The part of a picture that is shown."""
+    """Crops the part of a picture that is shown."""
     (top, left), (height, width) = CORNERS[kind], SIZE
     return picture[top : top + height, left : left + width]
 
 
 def strip(rows: list[list[np.ndarray]]) -> Image.Image:
-    """Pictures of one size in rows, on white."""
+    """Arranges pictures of one size in rows, on white."""
     height, width = SIZE
     sheet = np.full(
         (

@@ -100,18 +100,18 @@ def main(path: Path) -> None:
 
 
 def kind_of(layer: keras.Layer) -> tuple[str, str] | None:
-    """Style and words of a layer, `None` if it is not drawn."""
+    """Returns style and words of a layer, or `None` if it is not drawn."""
     return KINDS.get(type(layer).__name__) or KINDS.get(layer.name)
 
 
 def place(column: int, layer: keras.Layer) -> tuple[int, int]:
-    """Upper left corner of a layer's box."""
+    """Returns the upper left corner of a layer's box."""
     level = round(math.log2(SIDE / layer.output.shape[1]))
     return MARGIN + STEP * column, TOP + ROW * level
 
 
 def sources(model: keras.Model, layer: keras.Layer) -> list[str]:
-    """Names of the drawn layers whose outputs reach a layer."""
+    """Returns the drawn layers whose outputs reach a layer."""
     found = []
     if isinstance(layer, keras.layers.InputLayer):
         return found
@@ -128,7 +128,7 @@ def sources(model: keras.Model, layer: keras.Layer) -> list[str]:
 
 
 def curve(source: tuple[int, int], target: tuple[int, int], skips: bool) -> str:
-    """A path from one box to another; over those between them if it skips."""
+    """Returns a path between two boxes, above those that it skips."""
     (x1, y1), (x2, y2) = source, target
     if not skips:
         return (
@@ -150,7 +150,7 @@ def curve(source: tuple[int, int], target: tuple[int, int], skips: bool) -> str:
 def draw_box(
     svg: ElementTree.Element, layer: keras.Layer, left: int, top: int
 ) -> None:
-    """A layer's box with its name and the shape of its output."""
+    """Draws a layer's box with its name and the shape of its output."""
     style, words = kind_of(layer)
     box = ElementTree.SubElement(
         svg,

@@ -38,10 +38,7 @@ _MUON = "keras.optimizers.Muon"
 
 KERAS = (
     Hook(_MUON, "_should_use_adamw", "3.15.1", "overridden by ConvMuon"),
-    Hook(_MUON, "lr_adjust", "3.15.1", "overridden by ConvMuon"),
-    Hook(
-        _MUON, "zeropower_via_newtonschulz5", "3.15.1", "overridden by ConvMuon"
-    ),
+    Hook(_MUON, "_muon_update_step", "3.15.1", "overridden by ConvMuon"),
     Hook(_MUON, "_adamw_update_step", "3.15.1", "overridden by ConvMuon"),
     Hook(_MUON, "_backend_update_step", "3.15.1", "overridden by ConvMuon"),
     Hook(

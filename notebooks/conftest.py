@@ -1,5 +1,5 @@
 def pytest_collection_modifyitems(items):
-    """Notebooks are executed by nbmake, which takes no marks."""
+    """Marks notebooks as slow, since nbmake takes no marks from them."""
     for item in items:
         if item.path.suffix == ".ipynb":
             item.add_marker("slow")

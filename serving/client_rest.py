@@ -81,12 +81,12 @@ def deblur(data, options):
 
 
 def quote(name):
-    """Quotes a name for a path; it may have slashes and colons."""
+    """Quotes a name, which may have slashes and colons, for a path."""
     return urllib.parse.quote(name, safe="")
 
 
 def message(error):
-    """What the server says is wrong."""
+    """Returns the server's explanation of an error."""
     text = error.reason
     with contextlib.suppress(
         http.client.HTTPException, ValueError, KeyError, TypeError
@@ -97,7 +97,7 @@ def message(error):
 
 
 def write(path, data):
-    """Writes a file beside and renames it, so that it is never half done."""
+    """Writes a file beside its place and renames it, never half of it."""
     partial = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
     try:
         partial.write_bytes(data)

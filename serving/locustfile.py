@@ -26,7 +26,7 @@ SHED = {429, 503}
 
 
 def made_up_picture(size=256):
-    """A PNG of colour ramps, by the standard library."""
+    """Returns a PNG of color ramps, by the standard library."""
     rows = b"".join(
         b"\0" + bytes(v for x in range(size) for v in (x % 256, y % 256, 128))
         for y in range(size)

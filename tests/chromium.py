@@ -1,4 +1,4 @@
-"""A browser for the tests of pages."""
+"""A browser for the tests of web pages."""
 
 import pytest
 from playwright.sync_api import sync_playwright
@@ -16,7 +16,7 @@ _FLAGS = (
 
 @pytest.fixture(scope="package")
 def browser():
-    """Debian's Chromium (`apt-get install chromium`)."""
+    """Starts Debian's Chromium (`apt-get install chromium`)."""
     executable = require("chromium", "Pages are tested in Chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(

@@ -22,11 +22,13 @@ TINY_RADN = {
     "deform_units": 2,
     "deform_growth_rate": 4,
 }
+# Every kind of layer once, for what takes long to trace.
+SMALL_RADN = {**TINY_RADN, "encoder_units": (1, 1, 1), "deform_units": 1}
 
 
 @pytest.fixture(autouse=True)
 def seeded():
-    """Every test starts from the same random state."""
+    """Resets all random generators before every test."""
     keras.utils.set_random_seed(7)
 
 
@@ -37,7 +39,7 @@ def rng():
 
 @pytest.fixture
 def tiny_radn():
-    """Builds a tiny RADN whose weights are all random, offsets included."""
+    """Builds tiny RADNs whose weights are all random, offsets included."""
 
     def build(**kwargs):
         model = keras_radn.RADN(**{**TINY_RADN, **kwargs})
@@ -55,7 +57,7 @@ def photo():
 
 @pytest.fixture
 def pairs_folder(tmp_path, photo):
-    """Two pairs: the blurred image is half as bright as the sharp one."""
+    """Two pairs whose blurred image is half as bright as the sharp one."""
     root = tmp_path / "pairs"
     for name, scale in (("blur", 2), ("sharp", 1)):
         (root / name).mkdir(parents=True)

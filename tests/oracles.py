@@ -4,7 +4,7 @@ import numpy as np
 
 
 def same_padding(size, kernel, stride, dilation):
-    """TensorFlow's documented rule: output size, zeros before and after."""
+    """Returns output size and padding by TensorFlow's documented rule."""
     out = -(-size // stride)
     total = max((out - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
     return out, total // 2, total - total // 2
@@ -20,7 +20,7 @@ def deformable_conv2d(
     dilation_rate=(1, 1),
     offset_groups=1,
 ):
-    """Equation 4 as loops in float64."""
+    """Computes equation 4 with loops in float64."""
     _, height, width, channels = inputs.shape
     kernel_height, kernel_width, depth, filters = kernel.shape
     taps, groups = kernel_height * kernel_width, channels // depth
@@ -59,7 +59,7 @@ def deformable_conv2d(
 
 
 def bilinear(image, y, x):
-    """torchvision's border rule: zero outside (-1, H) x (-1, W)."""
+    """Samples by torchvision's border rule: zero outside (-1, H) x (-1, W)."""
     height, width = image.shape
     if not (-1 < y < height and -1 < x < width):
         return 0.0
@@ -83,7 +83,7 @@ def onnx_deform_conv(
     dilation_rate=(1, 1),
     offset_groups=1,
 ):
-    """onnxruntime's DeformConv (opset 19) on channels-last arrays."""
+    """Runs onnxruntime's DeformConv (opset 19) on channels-last arrays."""
     # Here, not above: tests on GPUs and of other backends have none.
     import onnx
     import onnxruntime
@@ -141,7 +141,7 @@ def onnx_deform_conv(
 
 
 def self_attention(features, weights, pool=1):
-    """Equations 5 and 6, position by position, in float64.
+    """Computes equations 5 and 6, position by position, in float64.
 
     `weights` has the matrix and bias of the 1x1 convolutions to B, C and D;
     B and D are those of means over windows with the side `pool`.
@@ -162,7 +162,7 @@ def self_attention(features, weights, pool=1):
 
 
 def windows(features, size):
-    """Means over windows, which may be cut at the border."""
+    """Returns means over windows, which may be cut at the border."""
     rows, columns = (range(0, n, size) for n in features.shape[:2])
     return np.array(
         [
@@ -173,7 +173,7 @@ def windows(features, size):
 
 
 def enlarge(maps, size):
-    """Bilinear enlargement about the centers of pixels, in float64.
+    """Enlarges bilinearly about the centers of pixels, in float64.
 
     Args:
         maps: `(batch, height, width, channels)`.
@@ -191,7 +191,7 @@ def enlarge(maps, size):
 
 
 def conv3x3(inputs, kernel):
-    """A 3x3 convolution with zeros around the image, in float64."""
+    """Computes a 3x3 convolution with zeros around the image, in float64."""
     padded = np.pad(inputs, ((0, 0), (1, 1), (1, 1), (0, 0)))
     _, height, width, _ = inputs.shape
     return sum(

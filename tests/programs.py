@@ -7,7 +7,7 @@ import pytest
 
 
 def require(name: str, reason: str) -> str:
-    """Path of a program; without it tests fail in CI and are skipped else."""
+    """Returns a program's path; a test without it fails in CI, else skips."""
     path = shutil.which(name)
     if path is None:
         message = f"{reason}: apt-get install {name}"

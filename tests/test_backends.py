@@ -1,6 +1,6 @@
-"""The op and the layers under JAX, in the environment of TensorFlow.
+"""The op and the layers under JAX, in TensorFlow's environment.
 
-`make test-backends` runs the networks, too, and all under PyTorch, in
+`make test-backends` also runs the networks, and everything under PyTorch, in
 environments of their own.
 """
 

@@ -1,4 +1,4 @@
-"""`benchmarks/gpu`: the pack of pictures, and its script without a GPU."""
+"""`benchmarks/gpu`: its pack of pictures, and its script without a GPU."""
 
 import os
 import subprocess
@@ -62,7 +62,7 @@ def test_pack_fits_and_can_be_trained_on(pack, pictures, tmp_path):
     for files, before in zip(packed, originals, strict=True):
         for path, original in zip(files, before, strict=True):
             error = read_rgb(path).astype(int) - read_rgb(original)
-            assert np.sqrt(np.mean(error**2)) < 8  # of 255
+            assert np.sqrt(np.mean(error**2)) < 8  # out of 255
     for files, before in zip(
         find_pairs(output / "validation"), find_pairs(pairs), strict=True
     ):
@@ -91,7 +91,7 @@ def test_nothing_is_overwritten(pack, pictures, tmp_path):
 
 
 def run_script(tmp_path, *words):
-    """With an `nvidia-smi` that finds nothing."""
+    """Runs the script with an `nvidia-smi` that finds nothing."""
     tools = tmp_path / "tools"
     tools.mkdir()
     (tools / "nvidia-smi").write_text("#!/bin/sh\nexit 9\n")

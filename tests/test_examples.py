@@ -38,7 +38,7 @@ NOT_RUN = {"train", "train_in_processes", "load_published"} | {
 
 
 def public():
-    """Public names and what they are, once each."""
+    """Returns each public object once, with its name."""
     found = {}
     for name in MODULES:
         module = importlib.import_module(f"keras_radn{name}")
@@ -64,7 +64,7 @@ def test_all_but_a_few_public_names_have_examples():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, photo):
-    """The files that the examples name."""
+    """A folder with the files that the examples name."""
     root = tmp_path_factory.mktemp("examples")
     image = Image.fromarray(photo[:70, 180:260])
     image.save(root / "blurred.jpg")
@@ -88,7 +88,7 @@ def folder(tmp_path_factory, photo):
 @pytest.mark.parametrize("name", sorted(public().keys() - WITHOUT - NOT_RUN))
 def test_example(name, folder, monkeypatch, photo):
     class Tiny(keras_radn.RADN):
-        """In place of the large one."""
+        """Replaces the large network."""
 
         def __init__(self, pretrained=False, encoder_weights=None, **kwargs):
             super().__init__(**TINY_RADN)

@@ -1,4 +1,4 @@
-"""`keras-radn info` about GPUs, with made-up answers of driver and backend."""
+"""What `keras-radn info` says about GPUs, for made-up drivers."""
 
 import ctypes
 import dataclasses
@@ -18,7 +18,7 @@ KERNELS = Kernels((13, 0), [(7, 5), (8, 0), (8, 6), (9, 0)])
 
 
 class Library:
-    """A driver's library: functions that fill in what they point at."""
+    """A driver's library, whose functions fill in their arguments."""
 
     def __init__(self, version, gpus=(), status=0):
         self.version, self.gpus, self.status = version, gpus, status
@@ -194,7 +194,7 @@ def test_what_the_library_says(text, kernels, monkeypatch):
 
 
 def test_a_real_function_can_be_asked(tmp_path):
-    """By ctypes itself, whose rules the made-up library does not check."""
+    """ctypes has rules that the made-up library does not check."""
     if shutil.which("gcc") is None:
         pytest.skip("needs gcc")
     source = tmp_path / "cuda.c"

@@ -1,4 +1,4 @@
-"""`make test-gpu`: without a GPU, and its tests rehearsed on the CPU."""
+"""`make test-gpu` without a GPU, and its tests rehearsed on the CPU."""
 
 import os
 import shutil
@@ -43,7 +43,7 @@ def test_without_a_gpu_it_says_so():
 
 @pytest.mark.nightly
 def test_its_tests_are_right():
-    """On the CPU in place of a GPU all of them run, and hold."""
+    """On the CPU all of them run and pass."""
     done = run(
         *(sys.executable, "-m", "pytest", "-o", "addopts=--strict-markers"),
         *("-m", "gpu", "tests/gpu", "--rehearse", "-p", "no:cacheprovider"),

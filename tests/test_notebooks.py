@@ -1,4 +1,4 @@
-"""What is stored in the notebooks; nbmake executes them."""
+"""The outputs stored in the notebooks, which nbmake executes."""
 
 import json
 from pathlib import Path

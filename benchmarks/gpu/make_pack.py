@@ -1,9 +1,9 @@
-"""Packs training pictures into a folder of at most so many megabytes.
+"""Packs training pictures into a folder of limited size.
 
     python benchmarks/gpu/make_pack.py -o PACK --megabytes 40 \
         [--stills FOLDER] [--pairs FOLDER ...] [--validation FOLDER]
 
-All become WebP, of the highest quality at which they fit: stills in `stills/`,
+All become WebP, at the highest quality at which they fit: stills in `stills/`,
 real pairs in `pairs/1/blur`, `pairs/1/sharp` and so on, which are folders for
 `keras-radn train --stills PACK/stills --pairs PACK/pairs`. Both pictures of a
 pair have the same quality. Validation pairs, in `validation/`, are lossless and
@@ -125,7 +125,7 @@ def _best_that_fits(sources, limit) -> tuple[int, dict[str, bytes]] | None:
 
 
 def _encoded(sources, limit, **arguments) -> dict[str, bytes] | None:
-    """The files, or `None` as soon as they are beyond the limit."""
+    """Encodes the files; returns `None` as soon as they exceed the limit."""
     files, size = {}, 0
     for name, path in sources.items():
         buffer = io.BytesIO()

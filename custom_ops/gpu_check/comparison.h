@@ -15,11 +15,12 @@ namespace gpu_check {
 // std::runtime_error if the device reports an error.
 std::string Compare(const Configuration& configuration);
 
-// The same of the launchers without geometry: Narrow, Zero, Copy.
+// Does the same for the launchers without geometry: Narrow, Zero, Copy.
 std::string CompareOthers();
 
-// In a map, in an output of more than `elements` elements. `memory` bytes that
-// are free on the device decide whether a part is left out, which is printed.
+// Checks indices in maps and outputs of more than `elements` elements. Parts
+// that do not fit into `memory`, the free bytes of the device, are left out,
+// which is printed.
 std::string CompareLarge(int64_t elements, int64_t memory);
 
 }  // namespace gpu_check

@@ -40,7 +40,7 @@ Configuration Drawn(int64_t number) {
   c.op = engine() % 2 ? Op::kSum : Op::kColumns;
   c.type = kTypes[engine() % 3];
   const auto pair = [&](int64_t first, int64_t last) {
-    // In braces, where the order is certain.
+    // Braces make the order of evaluation certain.
     return Pair{Between(engine, first, last), Between(engine, first, last)};
   };
   const int64_t batch = Between(engine, 1, 3);
@@ -68,7 +68,7 @@ Configuration Drawn(int64_t number) {
   return c;
 }
 
-// What drawing would not give, for each op and type.
+// Configurations that drawing would not give, for each op and type.
 std::vector<Geometry> Chosen(bool small) {
   std::vector<Geometry> chosen = {
       MakeGeometry(0, {5, 7}, {3, 3}),  // no image

@@ -39,7 +39,7 @@ struct Configuration {
   int64_t samples() const { return positions() * geometry.samples(); }
 };
 
-// In words, all in one line.
+// The configuration in words, on one line.
 std::string Describe(const Configuration& configuration);
 
 struct Pair {

@@ -43,7 +43,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def _parts():
-    demo = ("example.jpg", "icon.svg", "style.css", "viewer.js")
+    styles = ("style.css", "viewer.css")
+    demo = ("example.jpg", "icon.svg", *styles, "viewer.js")
     runtime = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
     # The package on npm holds no licence; it is the same project's.
     wheel = Path(importlib.util.find_spec("onnxruntime").origin).parent

@@ -154,9 +154,8 @@ class ConvMuon(_NetworkOptimizer, keras.optimizers.Muon):
     Reference: Liu et al., Muon is Scalable for LLM Training, 2025.
     """
 
-    _waiting = (
-        None  # for their orthogonal steps, where these are taken together
-    )
+    # Kernels, directions and rates of a step that moves all of them at its end.
+    _waiting = None
 
     def __init__(
         self,
@@ -195,13 +194,14 @@ class ConvMuon(_NetworkOptimizer, keras.optimizers.Muon):
         else:
             self._adam_step(variable, m, v, gradient, learning_rate)
 
-    def lr_adjust(self, x):
-        if self.rms_rate is None:
-            return x
-        # Keras would look at the sides of the taps.
-        *rows, columns = x.shape
-        longest = max(math.prod(rows), columns)
-        return x * (longest**0.5 * self.rms_rate)
+    def _muon_update_step(self, gradient, variable, lr, m):
+        self.assign_add(m, ops.add(gradient, m * (self.momentum - 1)))
+        direction = ops.add(gradient, self.momentum * m) if self.nesterov else m
+        matrix = ops.reshape(direction, (-1, direction.shape[-1]))
+        if self._waiting is None:
+            self._move(variable, self._orthogonal(matrix), lr)
+        else:
+            self._waiting.append((variable, matrix, lr))
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
         if not backend.KERNELS_TOGETHER:
@@ -209,34 +209,34 @@ class ConvMuon(_NetworkOptimizer, keras.optimizers.Muon):
                 grads, trainable_variables, learning_rate
             )
             return
-        # Keras asks for one kernel after the other, and is given zeros.
         self._waiting = []
         super()._backend_update_step(grads, trainable_variables, learning_rate)
         waiting, self._waiting = self._waiting, None
-        kernels = [
-            variable
-            for variable in trainable_variables
-            if not self._should_use_adamw(variable)
-        ]
         updates = orthogonalized(
-            [ops.reshape(x, (-1, x.shape[-1])) for x in waiting],
-            (self.muon_a, self.muon_b, self.muon_c),
+            [matrix for _, matrix, _ in waiting],
+            self._coefficients,
             self.ns_steps,
         )
-        for kernel, update in zip(kernels, updates, strict=True):
-            update = ops.reshape(update, kernel.shape)
-            self.assign_sub(kernel, self.lr_adjust(learning_rate * update))
+        for (kernel, _, rate), update in zip(waiting, updates, strict=True):
+            self._move(kernel, update, rate)
 
-    def zeropower_via_newtonschulz5(self, x, steps: int):
-        if self._waiting is not None:
-            self._waiting.append(x)
-            return ops.zeros_like(x)
-        matrix = ops.reshape(x, (-1, x.shape[-1]))
+    @property
+    def _coefficients(self):
+        return self.muon_a, self.muon_b, self.muon_c
+
+    def _orthogonal(self, matrix):
         wide = matrix.shape[0] < matrix.shape[1]
         if wide:
             matrix = ops.transpose(matrix)
-        coefficients = self.muon_a, self.muon_b, self.muon_c
-        matrix = iterate(matrix, coefficients, steps)
-        if wide:
-            matrix = ops.transpose(matrix)
-        return ops.reshape(matrix, x.shape)
+        matrix = iterate(matrix, self._coefficients, self.ns_steps)
+        return ops.transpose(matrix) if wide else matrix
+
+    def _move(self, kernel, update, rate):
+        """A step along an orthogonal matrix."""
+        step = rate * ops.reshape(update, kernel.shape)
+        if self.rms_rate is not None:
+            # Keras would look at the sides of the taps.
+            *rows, columns = kernel.shape
+            longest = max(math.prod(rows), columns)
+            step = step * (longest**0.5 * self.rms_rate)
+        self.assign_sub(kernel, step)

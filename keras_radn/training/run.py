@@ -1,6 +1,5 @@
 import contextlib
 import dataclasses
-import functools
 import math
 import os
 import time
@@ -132,15 +131,12 @@ def train(
             model = new_model(config, rate)
     # After the model, whose errors are quicker to be found than the data's.
     if check_data and not resumed and chief:
-        check_sources(sources, max(stage.patch_size for stage in stages))
-        if validation is not None:
-            check_sources([validation], SSIM_WINDOW)
+        _check_data(sources, stages, validation)
     done = completed_steps(model)
     with _batches(plan, sources, strategy, team) as batches:
         measure = None
         if strategy.num_replicas_in_sync == 1:
-            call = backend.training_call(model)
-            measure = functools.partial(_measure, model, plan, batches, call)
+            measure = _measurement(model, plan, batches)
         callbacks = _callbacks(plan, team, checkpoint, measure)
         bar = contextlib.nullcontext()
         if chief:
@@ -168,15 +164,7 @@ def train(
             bar = progress.bar
         if done < plan.steps:
             with bar:
-                model.fit(
-                    batches.training(done),
-                    initial_epoch=done // config.steps_per_epoch,
-                    epochs=plan.epochs,
-                    steps_per_epoch=config.steps_per_epoch,
-                    callbacks=callbacks,
-                    shuffle=False,  # the stream is in random order already
-                    verbose=0,
-                )
+                _fit(model, plan, batches, done, callbacks)
         # `fit` did it, unless the run was killed between its end and here.
         model.optimizer.finalize_variable_values(model.trainable_variables)
         if chief:
@@ -187,6 +175,13 @@ def train(
 def _endless(config):
     """The configuration of a run that ends with its time."""
     return dataclasses.replace(config, steps=_ENDLESS, decay_steps=0)
+
+
+def _check_data(sources, stages, validation):
+    """Reads all images once."""
+    check_sources(sources, max(stage.patch_size for stage in stages))
+    if validation is not None:
+        check_sources([validation], SSIM_WINDOW)
 
 
 def _batches(config, sources, strategy, team):
@@ -205,6 +200,19 @@ def _callbacks(config, team, checkpoint, measure):
     if team is not None:
         callbacks.append(AverageWeights(team, config.average_steps))
     return callbacks
+
+
+def _fit(model, config, batches, done, callbacks):
+    """Does the steps that are left after those that are done."""
+    model.fit(
+        batches.training(done),
+        initial_epoch=done // config.steps_per_epoch,
+        epochs=config.epochs,
+        steps_per_epoch=config.steps_per_epoch,
+        callbacks=callbacks,
+        shuffle=False,  # the stream is in random order already
+        verbose=0,
+    )
 
 
 def _time_limit(config, rates, end, expect):
@@ -268,12 +276,19 @@ def _records(output):
     return [*records, Checkpoint(output / CHECKPOINT)]
 
 
-def _measure(model, config, batches, call):
-    """Statistics for the weights as they are, if norms are not frozen."""
-    step = completed_steps(model)
-    if config.freeze_norms is not None and step > config.freeze_norms:
-        return
-    measure_statistics(model, batches.statistics(step), call)
+def _measurement(model, config, batches):
+    """A function that measures statistics for the weights as they are then.
+
+    It does nothing once the norms are frozen.
+    """
+    call = backend.training_call(model)
+
+    def measure():
+        step = completed_steps(model)
+        if config.freeze_norms is None or step <= config.freeze_norms:
+            measure_statistics(model, batches.statistics(step), call)
+
+    return measure
 
 
 def new_model(

@@ -93,7 +93,7 @@ class Case:
         self.matrix = self.kernel.astype("float64").reshape(-1, filters)
 
     def sampling(self):
-        """What the other environment is asked for."""
+        """Returns the samples that the other environment has to take."""
         upstream = self.upstream @ self.matrix.T
         upstream = upstream.reshape(*self.points.shape[:2], -1)
         return {
@@ -115,7 +115,7 @@ class Case:
         }
 
     def computed(self, implementation):
-        """Outputs and gradients of the op."""
+        """Returns the outputs and gradients of the op."""
         arrays = [self.inputs, self.kernel, self.offset]
         tensors = [tf.constant(array) for array in arrays]
         with tf.GradientTape() as tape:
@@ -161,7 +161,7 @@ def cases():
 
 @pytest.fixture(scope="module")
 def expected(cases, tmp_path_factory):
-    """Outputs and gradients by tensorflow-addons, per case."""
+    """Returns the outputs and gradients that follow from its answer."""
     python = os.environ.get(PYTHON)
     if not python:
         pytest.fail(
@@ -229,7 +229,7 @@ def test_whole_coordinates(implementation, cases, expected):
 
 
 def test_cases_reach_every_side_of_the_border(cases):
-    """Else the border rules were not compared."""
+    """The cases exercise the border rules on every side of the image."""
     points = np.concatenate(
         [
             np.stack([p, np.broadcast_to(case.size, p.shape)], axis=-1)

@@ -1,16 +1,16 @@
-"""Gradients by the backend that Keras runs on."""
+"""Gradients on the backend that Keras uses."""
 
 import keras
 import numpy as np
 
 
 def gradients(function, arrays, variables=()):
-    """Gradients of the sum of the squares of a function's result.
+    """Computes the gradients of the sum of squares of a function's result.
 
     Args:
-        function: of tensors, with one tensor as its result.
-        arrays: what it is called with.
-        variables: of Keras, which the function uses.
+        function: takes tensors and returns one tensor.
+        arrays: its arguments.
+        variables: Keras variables that the function uses.
 
     Returns:
         The result, and a list of gradients for the arrays and then the
@@ -25,7 +25,7 @@ def gradients(function, arrays, variables=()):
 
 
 def float64(tensor):
-    """Keras has no NumPy arrays of bfloat16."""
+    """Converts a tensor to float64, since NumPy has no bfloat16."""
     if keras.backend.standardize_dtype(tensor.dtype) != "float64":
         tensor = keras.ops.cast(tensor, "float32")
     return np.asarray(keras.ops.convert_to_numpy(tensor), "float64")

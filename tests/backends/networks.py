@@ -1,7 +1,7 @@
-"""Networks and what they answer under TensorFlow, for the other backends.
+"""Networks and their answers under TensorFlow, for the other backends.
 
-`python -m tests.backends.networks` writes the file anew; the tests compare it
-under TensorFlow, too.
+`python -m tests.backends.networks` rewrites the file of answers; the tests
+compare with it under TensorFlow, too.
 """
 
 from pathlib import Path
@@ -34,7 +34,7 @@ NETWORKS = {
 
 
 def build(name):
-    """A network whose weights are all drawn, but for the packaged ones."""
+    """Builds a network with random weights, or with the packaged ones."""
     model = NETWORKS[name]()
     if name != "packaged":
         rng = np.random.default_rng(5)
@@ -52,7 +52,7 @@ def build(name):
 
 
 def images(size):
-    """A batch with edges and noise in [0, 1]."""
+    """Returns a batch with edges and noise in [0, 1]."""
     shape = SIZES[size]
     rng = np.random.default_rng(6)
     rows, columns = np.indices(shape[1:])

@@ -1,13 +1,13 @@
 """Runs the tests that hold on every backend under one of them.
 
-`python -m tests.backends.run jax`; more words go to pytest.
+`python -m tests.backends.run jax`; further arguments go to pytest.
 """
 
 import os
 import subprocess
 import sys
 
-# Those of other files look into TensorFlow, or at what needs it.
+# Tests in other files need TensorFlow.
 FILES = (
     "tests/backends",
     "tests/layers/test_deformable_conv2d.py",
@@ -18,7 +18,7 @@ FILES = (
 )
 
 
-# A part of them that takes two minutes: JAX compiles each operation and shape.
+# The ones that take two minutes: JAX compiles each operation and shape.
 QUICK = (
     "tests/backends/test_ops.py",
     "tests/backends/test_layers.py",
@@ -27,7 +27,7 @@ QUICK = (
 
 
 def run(backend, *words, files=FILES):
-    """The exit status of pytest."""
+    """Returns the exit status of pytest."""
     # The notebooks' plugin is not everywhere.
     options = ["-q", "-o", "addopts=--strict-markers"]
     return subprocess.call(

@@ -1,4 +1,4 @@
-"""Deblurring without TensorFlow: the function, the command, what it refuses."""
+"""Deblurring without TensorFlow: the function, the command, and errors."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ OTHER = keras.backend.backend() != "tensorflow"
 
 
 def python(*words, **variables):
-    """A process of the same backend: status, stdout, stderr."""
+    """Runs Python under the same backend; returns status, stdout, stderr."""
     environment = {
         **os.environ,
         "KERAS_BACKEND": keras.backend.backend(),
@@ -77,7 +77,7 @@ def test_a_network_that_cannot_take_the_image():
 
 
 def test_memory_is_full(tiny_radn, monkeypatch):
-    """Whatever the backend raises then: the work goes on with smaller tiles."""
+    """Whatever error the backend raises, smaller tiles are used."""
     model = tiny_radn()
     run = deblurrer.as_function(model)
     limit = 64 * 64

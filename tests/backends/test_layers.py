@@ -1,4 +1,4 @@
-"""What layers compute, under whatever backend Keras runs on."""
+"""What layers compute, on the backend that Keras uses."""
 
 import keras
 import numpy as np
@@ -66,7 +66,7 @@ def test_attention_in_chunks(rng, monkeypatch):
 
 @pytest.mark.parametrize("size", [(16, 32), (13, 7), (1, 1)])
 def test_context_aggregation(size, rng):
-    """Means over windows, 1x1, enlarged bilinearly; in float64."""
+    """It equals window means, a 1x1 product and resizing in float64."""
     layer = layers.ContextAggregation((2, 4, 8), 2)
     features = rng.random((1, *size, 3)).astype("float32")
     outputs = float64(layer(features))

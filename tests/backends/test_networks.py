@@ -1,4 +1,4 @@
-"""Whole networks, under whatever backend Keras runs on."""
+"""Whole networks, on the backend that Keras uses."""
 
 import keras
 import numpy as np
@@ -45,7 +45,7 @@ def test_half_precision(tiny_radn):
 
 
 def test_fit_save_load(tmp_path):
-    """The default recipe, the optimizer's state, and the weights file."""
+    """A model trained by the default recipe survives saving and loading."""
     images = np.random.default_rng(0).random((2, 16, 16, 3), "float32")
     model = keras_radn.RADN(**TINY_RADN)
     history = model.fit(images, 0.5 * images, epochs=5, verbose=0).history

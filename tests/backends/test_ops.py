@@ -1,4 +1,4 @@
-"""The deformable convolution, under whatever backend Keras runs on."""
+"""The deformable convolution, on the backend that Keras uses."""
 
 from types import SimpleNamespace
 
@@ -28,7 +28,7 @@ def implementation(request, monkeypatch):
 
 
 def draw(seed):
-    """Arrays and arguments of a call; both orders of computation."""
+    """Draws arrays and arguments of a call, for both orders of computation."""
     rng = np.random.default_rng(seed)
     groups, offset_groups = [(1, 1), (2, 1), (1, 2), (2, 2)][seed % 4]
     filters = [2, 8][seed // 4 % 2]
@@ -77,7 +77,7 @@ def test_equation_4(seed):
 
 @pytest.mark.parametrize("seed", [0, 3, 5, 9, 13])
 def test_gradients(seed):
-    """Against differences of the loop in float64."""
+    """Gradients equal finite differences of a loop in float64."""
     arrays, arguments = draw(seed)
     rng = np.random.default_rng(seed)
     _, taken = gradients(

@@ -1,4 +1,4 @@
-"""Training by configuration without TensorFlow, and for a time."""
+"""Training from a configuration without TensorFlow, and for a given time."""
 
 import csv
 import dataclasses
@@ -16,50 +16,31 @@ from keras_radn.datasets.draws import Draws
 from keras_radn.datasets.workers import PatchWorkers
 from keras_radn.models import ResidualBaseline
 from keras_radn.models.packaged_weights import read_weights
-from keras_radn.training import (
-    TrainingConfig,
-    compare,
-    time_limit,
-    train,
-)
+from keras_radn.training import compare, time_limit, train
 from keras_radn.training.callbacks import Checkpoint
 from keras_radn.training.time_limit import TimeLimit
 from tests.backends.test_deblurring import OTHER, command, python
+from tests.training.logs import interrupts
+from tests.training.recipes import SMALL_BASELINE, short_recipe
 
 WITHOUT_TENSORFLOW = pytest.mark.skipif(
     not OTHER, reason="tests/training does it"
 )
-# The log of an interrupted run is closed by the garbage collector.
-INTERRUPTS = pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)
-NETWORK = {"filters": (4, 4, 4), "blocks": 1}
 
 
 @pytest.fixture
 def config(stills_folder, pairs_folder):
-    """The whole recipe in five steps."""
-    return TrainingConfig(
+    """A short recipe that uses every option."""
+    return short_recipe(
+        stills_folder,
+        pairs_folder,
         preset="residual_0",
-        model=NETWORK,
-        stills=str(stills_folder),
-        pairs=str(pairs_folder),
-        pairs_share=0.5,
-        validation=str(pairs_folder),
+        model=SMALL_BASELINE,
         validation_images=1,
         validation_epochs=2,
-        patch_size=32,
-        batch_size=2,
         repeats=2,
-        steps=5,
-        warmup_steps=1,
-        decay_steps=None,
         optimizer="muon",
         learning_rate=1e-3,
-        steps_per_epoch=2,
-        ema_momentum=0.5,
-        balance=1e-2,
-        freeze_norms=3,
         dtype="mixed_bfloat16",
         progression=[
             {"step": 3, "learning_rate": 5e-4, "strength": {"jpeg": 1.0}}
@@ -77,7 +58,7 @@ def steps_of(model):
     return int(keras.ops.convert_to_numpy(model.optimizer.iterations))
 
 
-@INTERRUPTS
+@interrupts
 @WITHOUT_TENSORFLOW
 def test_a_resumed_run_equals_the_unbroken_one(config, tmp_path, monkeypatch):
     unbroken = train(config, tmp_path / "unbroken")
@@ -105,13 +86,13 @@ def test_a_resumed_run_equals_the_unbroken_one(config, tmp_path, monkeypatch):
     for a, b in zip(unbroken.variables, resumed.variables, strict=True):
         a, b = map(keras.ops.convert_to_numpy, (a, b))
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
-    packaged = ResidualBaseline.from_preset("residual_0", **NETWORK)
+    packaged = ResidualBaseline.from_preset("residual_0", **SMALL_BASELINE)
     read_weights(packaged, tmp_path / "broken" / "weights.npz")
 
 
 @pytest.mark.nightly
 def test_the_command_for_a_time(config, tmp_path):
-    """One step is done in any case; without TensorFlow, if it can be."""
+    """A training of a few seconds does at least one step."""
     folders = "\n".join(
         f"{name} = '{getattr(config, name)}'" for name in ("stills", "pairs")
     )
@@ -138,7 +119,7 @@ def test_the_command_for_a_time(config, tmp_path):
     assert status == 0, err
     assert out.startswith("step 1/1  loss ")
     assert out.count("\n") == 1
-    model = ResidualBaseline.from_preset("residual_0", **NETWORK)
+    model = ResidualBaseline.from_preset("residual_0", **SMALL_BASELINE)
     read_weights(model, tmp_path / "run" / "weights.npz")
 
 
@@ -156,7 +137,7 @@ def test_a_time_is_for_one_process(words, tmp_path):
 
 
 def test_a_run_goes_on_for_a_time(config, tmp_path):
-    """Its rate becomes a number, and a schedule again."""
+    """A schedule is replaced by a number, and then by a schedule again."""
     config = dataclasses.replace(
         config,
         freeze_norms=-1,
@@ -177,8 +158,8 @@ def test_a_run_goes_on_for_a_time(config, tmp_path):
 
 
 def test_evaluation(pairs_folder, tmp_path):
-    """The network is the identity; pixels, by NumPy."""
-    model = ResidualBaseline.from_preset("residual_0", **NETWORK)
+    """For the identity, the PSNR equals that of the pixels in NumPy."""
+    model = ResidualBaseline.from_preset("residual_0", **SMALL_BASELINE)
     model.save(tmp_path / "model.keras")
     status, _, err = command(
         *("evaluate", pairs_folder, "--model", tmp_path / "model.keras"),
@@ -194,7 +175,7 @@ def test_evaluation(pairs_folder, tmp_path):
 
 
 def test_the_rate_falls_with_the_time(monkeypatch):
-    """By half a cosine over the last half of 100 steps of a second."""
+    """The rate is half a cosine over the last half of 100 seconds."""
     now = [50.0]
     monkeypatch.setattr(time_limit.time, "monotonic", lambda: now[0])
     inputs = keras.Input((1,))
@@ -224,7 +205,7 @@ def test_the_rate_falls_with_the_time(monkeypatch):
 
 
 def test_processes_draw_what_tensorflow_draws(stills_folder, pairs_folder):
-    """Of two parts, one in several orientations, from a batch on."""
+    """Worker processes yield the batches of tf.data, from any step on."""
     sources = [SyntheticBlur(stills_folder), ImagePairs(pairs_folder)]
     once = Draws(sources, [0.5, 0.5], 16, 2, seed=3, balance=1e-2)
     often = Draws(sources, [0.3, 0.7], 24, 3, seed=4, repeats=4)

@@ -13,7 +13,7 @@ from keras_radn.peers import MSCNN, PRESETS
 
 @pytest.fixture
 def measured(monkeypatch):
-    """What is measured without measuring: seconds are those of the paper."""
+    """Replaces the measurement by the paper's seconds."""
     calls = []
     seconds = {"radn_final": 0.5, "stack4_dmphn": 9.0, "mscnn": 60.0}
 
@@ -40,7 +40,7 @@ def measured(monkeypatch):
 
 @pytest.fixture
 def narrow_mscnn(monkeypatch, tmp_path):
-    """MSCNN as a narrow network, and weights of it."""
+    """Makes MSCNN a narrow network, and writes weights for it."""
     config = {"width": 2, "blocks": 0}
     monkeypatch.setattr(MSCNN, "presets", {"mscnn": {"config": config}})
     write_weights(MSCNN(**config), tmp_path / "mscnn.npz")
@@ -134,7 +134,7 @@ def test_refused_before_anything_is_measured(
 def test_weights_of_another_network(
     measured, narrow_mscnn, pairs_folder, tmp_path, capsys
 ):
-    """Known before anything is measured."""
+    """The mistake is found before anything is measured."""
     model = tmp_path / "model.keras"
     MSCNN(3, blocks=0).save(model)
     words = ["--network", "mscnn", "--pairs", pairs_folder, "--weights"]

@@ -1,3 +1,5 @@
+"""`keras-radn deblur` with videos."""
+
 import json
 from fractions import Fraction
 
@@ -5,25 +7,8 @@ import av
 import pytest
 from PIL import Image
 
-from keras_radn import RADN
-from keras_radn.cli.main import main
-from tests.conftest import TINY_RADN
-from tests.inference.video.test_process import moving, read_frames, write_clip
-
-
-@pytest.fixture(scope="module")
-def identity_file(tmp_path_factory):
-    """A network that returns its input, as a file."""
-    path = tmp_path_factory.mktemp("model") / "identity.keras"
-    RADN(**TINY_RADN).save(path)
-    return path
-
-
-def run(capsys, *arguments):
-    """Exit status, lines of stdout, lines of stderr."""
-    status = main([str(a) for a in arguments])
-    captured = capsys.readouterr()
-    return status, captured.out.splitlines(), captured.err.splitlines()
+from tests.cli.command import run
+from tests.inference.video.clips import moving, read_frames, write_clip
 
 
 def test_pictures_and_videos(photo, identity_file, tmp_path, capsys):
@@ -84,7 +69,7 @@ def test_errors(arguments, message, photo, identity_file, tmp_path, capsys):
 
 
 def test_plan_of_a_cluster(photo, tmp_path, capsys):
-    """Without Ray, which a dry run does not need."""
+    """A dry run does not need Ray."""
     clip = write_clip(tmp_path / "a.mp4", moving(photo, 2))
     output = f"{tmp_path.as_uri()}/out"
     status, out, err = run(

@@ -7,7 +7,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from keras_radn.cli.main import main
-from tests.export.conftest import build
+from tests.export.conftest import build, plain_model
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def model_file(network, tmp_path_factory):
 
 @pytest.fixture
 def export(model_file, capsys):
-    """Exit status, lines of stdout, lines of stderr."""
+    """Returns the exit status and the lines of stdout and stderr."""
 
     def run(*arguments):
         status = main(
@@ -38,8 +38,9 @@ def export(model_file, capsys):
 
 @pytest.mark.slow
 def test_saved_model(export, tmp_path):
-    path = tmp_path / "radn"
-    arguments = ("--format", "saved_model", "-o", path)
+    path, model = tmp_path / "radn", tmp_path / "plain.keras"
+    plain_model().save(model)
+    arguments = ("--format", "saved_model", "-o", path, "--model", model)
     status, out, _ = export(*arguments, "--max-megapixels", 0.001)
     assert (status, len(out)) == (0, 1)
     assert out[0].startswith(f"{path / '1'}: differs from the model by at most")

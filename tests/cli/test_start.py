@@ -1,4 +1,4 @@
-"""The start of the command, before any of its work."""
+"""What the command does before its actual work."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ COMMAND = (sys.executable, "-m", "keras_radn")
 
 
 def start(*arguments, **variables):
-    """The command in an environment that does not make it quiet itself."""
+    """Starts the command in an environment that does not silence TensorFlow."""
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -42,7 +42,7 @@ print(*sorted({{"keras", "tensorflow"}} & set(sys.modules)))
 
 
 def loaded_by(code, argv=("-c",)):
-    """Which of Keras and TensorFlow are imported in a fresh process."""
+    """Returns which of Keras and TensorFlow a new process has imported."""
     done = subprocess.run(
         [sys.executable, "-c", LOADED.format(argv=list(argv), code=code)],
         capture_output=True,
@@ -54,7 +54,7 @@ def loaded_by(code, argv=("-c",)):
 
 @pytest.mark.parametrize("argv", [["train.py"], ["keras-radn", "info"], []])
 def test_importing_the_package_imports_no_keras(argv):
-    """Whoever does it."""
+    """This does not depend on the program that imports it."""
     assert loaded_by("import keras_radn; dir(keras_radn)", argv) == []
 
 
@@ -127,7 +127,7 @@ for name in (
     ],
 )
 def test_keras_knows_the_classes(imports):
-    """In whatever order both are imported."""
+    """The order of the imports does not matter."""
     assert loaded_by(f"{imports}\n{KNOWN}") == ["keras", "tensorflow"]
 
 
@@ -162,7 +162,7 @@ def test_keras_is_set_up_otherwise(variables, configuration, message, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("module", ["numpy", "tensorflow", "h5py", "psutil"])
 def test_an_interrupt_while_modules_are_imported(module):
-    """From the moment when the first file of each is in memory."""
+    """The signal arrives once the module's first file is in memory."""
     process = start("models")
     maps = Path(f"/proc/{process.pid}/maps")
     end = time.monotonic() + 60

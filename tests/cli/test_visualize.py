@@ -22,7 +22,7 @@ def model_file(tmp_path_factory):
 
 @pytest.fixture
 def photos(tmp_path, photo):
-    """A folder with one in colour, a gray one in a folder, and a text."""
+    """A folder with a color picture, a gray one in a subfolder, and a text."""
     root = tmp_path / "photos"
     (root / "more").mkdir(parents=True)
     Image.fromarray(photo[50:90, 200:260]).save(root / "color.png")
@@ -33,7 +33,7 @@ def photos(tmp_path, photo):
 
 
 def run(capsys, *arguments):
-    """Exit status, lines of stdout, lines of stderr."""
+    """Returns the exit status and the lines of stdout and stderr."""
     status = main(["visualize", *(str(a) for a in arguments)])
     captured = capsys.readouterr()
     return status, captured.out.splitlines(), captured.err.splitlines()
@@ -113,7 +113,7 @@ def test_blur_lengths(photos, model_file, tmp_path, capsys):
 
 
 def test_several_pages(tmp_path, model_file, capsys):
-    """The advice is about this command."""
+    """The advice does not name another command."""
     source = tmp_path / "a.tif"
     with Image.new("RGB", (20, 20)) as image:
         image.save(source, save_all=True, append_images=[image])

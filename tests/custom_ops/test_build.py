@@ -1,4 +1,4 @@
-"""Builds from the CMake file as users, packagers and CI do."""
+"""Builds with CMake as users, packagers and CI run them."""
 
 import contextlib
 import hashlib
@@ -42,7 +42,7 @@ def preloaded(compiler, *names):
 
 
 def problem_of(folder):
-    """What the loader of a new process says of the library there."""
+    """Returns what a new process says about the library in a folder."""
     code = (
         "from pathlib import Path\n"
         "from keras_radn.ops import library\n"
@@ -54,7 +54,7 @@ def problem_of(folder):
 
 @pytest.fixture(scope="module")
 def sanitized(tmp_path_factory):
-    """Folder of a library with sanitizers."""
+    """The folder of a library that was built with sanitizers."""
     folder = tmp_path_factory.mktemp("sanitized")
     run(
         "cmake",
@@ -101,7 +101,7 @@ def test_build_ops_writes_what_the_loader_finds(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("killed_after", [1, 2, 3])
 @pytest.mark.parametrize("earlier", [True, False])
 def test_a_build_that_is_killed(earlier, killed_after, tmp_path, monkeypatch):
-    """What is there at any time has its checksum beside it."""
+    """At any time, the library in place has its checksum beside it."""
     new = tmp_path / "new" / library.name(tf.__version__)
     path = tmp_path / "ops" / new.name
     for file in (new, path) if earlier else (new,):
@@ -136,7 +136,7 @@ def test_a_build_that_is_killed(earlier, killed_after, tmp_path, monkeypatch):
 
 @pytest.fixture
 def without_compiler(tmp_path, monkeypatch):
-    """A PATH that has CMake and its generator and no compiler."""
+    """A PATH with CMake and its generator but without a compiler."""
     for tool in ("cmake", "make", "ninja", "uname", "ldd"):
         if shutil.which(tool):
             (tmp_path / tool).symlink_to(shutil.which(tool))
@@ -195,7 +195,7 @@ def test_build_ops_with_a_broken_source(monkeypatch, tmp_path, capsys):
 @pytest.mark.parametrize("generator", ["Ninja", "Ninja Multi-Config"])
 @pytest.mark.skipif(not shutil.which("ninja"), reason="needs Ninja")
 def test_build_ops_with_the_users_generator(generator, monkeypatch, tmp_path):
-    """Optimized, also where a build has several configurations."""
+    """The build is optimized under multi-config generators, too."""
     name = library.name(tf.__version__)
     sources = tmp_path / "custom_ops"
     sources.mkdir()
@@ -233,8 +233,10 @@ def test_build_requirements_fit_the_pin():
 
 @pytest.mark.nightly
 def test_wheel_from_sdist(tmp_path):
-    """Isolated, as `pip install` of a release would build it; without CUDA,
-    whose kernels are in the library of the environment."""
+    """The wheel is built in isolation, as `pip install` of a release does it.
+
+    It has no CUDA kernels; the library of the environment has them.
+    """
     # A clean copy: an sdist takes what is in the folder.
     source = tmp_path / "source"
     names = run("git", "-C", ROOT, "ls-files", "-co", "--exclude-standard")

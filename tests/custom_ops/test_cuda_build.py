@@ -33,7 +33,7 @@ def configure(folder, *options, **environment):
 
 @pytest.fixture(scope="module")
 def library():
-    """The installed one, built with CUDA kernels wherever there is nvcc."""
+    """The installed library, which has CUDA kernels wherever there is nvcc."""
     if shutil.which("nvcc") is None:
         pytest.skip("needs nvcc")
     installed = load()
@@ -42,7 +42,7 @@ def library():
 
 
 def test_kernels_are_registered(library):
-    """In a process that sees no GPU, and may not have a driver."""
+    """The process sees no GPU and may not have a driver."""
     program = """
 import sys
 import tensorflow as tf
@@ -81,11 +81,11 @@ for name in sys.argv[2:]:
 
 
 def fat_binary(library):
-    """Yields ("elf" or "ptx", compute capability) of what nvcc embedded.
+    """Yields ("elf" or "ptx", compute capability) for all embedded code.
 
-    The container is not documented, but the same since CUDA 5: a header of
-    16 bytes for each translation unit, then entries, each with a header that
-    tells its own size, that of what follows, the kind and the capability.
+    The container is not documented, but has not changed since CUDA 5: a header
+    of 16 bytes for each translation unit, then entries, each with a header that
+    holds its own size, the size of its content, the kind and the capability.
     """
     data = library.read_bytes()
     magic, start = b"\x50\xed\x55\xba\x01\x00\x10\x00", 0
@@ -101,7 +101,7 @@ def fat_binary(library):
 
 
 def test_machine_code(library):
-    """For all GPUs since Volta that nvcc knows, and PTX for those to come."""
+    """There is code for each GPU since Volta, and PTX for later ones."""
     listing = subprocess.run(
         ["nvcc", "--list-gpu-code"], capture_output=True, text=True, check=True
     )
@@ -113,7 +113,7 @@ def test_machine_code(library):
 
 
 def test_no_cuda_symbols_are_exchanged(library):
-    """TensorFlow's CUDA runtime, of another version, is in the process too."""
+    """TensorFlow loads a CUDA runtime of another version."""
     symbols = subprocess.run(
         ["nm", "-D", library], capture_output=True, text=True, check=True
     ).stdout
@@ -126,7 +126,7 @@ def test_no_cuda_symbols_are_exchanged(library):
 
 
 def test_error_without_toolkit(tmp_path):
-    """And a build without CUDA kernels, unless they were asked for."""
+    """Without a toolkit, the build fails only if CUDA was asked for."""
     nowhere = tmp_path / "nowhere"
     environment = {
         "PATH": os.pathsep.join(

@@ -1,4 +1,4 @@
-"""`gpu_check`: its text on the host, and the program where there is no GPU."""
+"""`gpu_check`: its source on the host, and the program without a GPU."""
 
 import os
 import re
@@ -43,7 +43,7 @@ def linked(objects, folder):
 
 @pytest.fixture(scope="module")
 def objects(tmp_path_factory):
-    """All of the check but the kernels, compiled with the shim of CUDA."""
+    """Compiles everything but the kernels with the stand-ins for CUDA."""
     if shutil.which("g++") is None:
         pytest.skip("needs g++")
     folder = tmp_path_factory.mktemp("objects")
@@ -161,7 +161,7 @@ def test_wrong_options(on_host, words):
 
 @pytest.mark.nightly
 def test_builds_without_tensorflow_and_python(tmp_path):
-    """And says in one sentence that there is no GPU, where there is none."""
+    """Without a GPU the program says so in one sentence."""
     if shutil.which("nvcc") is None or shutil.which("cmake") is None:
         pytest.skip("needs nvcc and CMake")
     done = run(

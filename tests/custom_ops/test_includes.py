@@ -1,4 +1,4 @@
-"""Each file includes what it uses, not what others happen to include."""
+"""Each C++ file includes the headers of everything that it uses."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ FILES = sorted(
     if path.suffix in (".cc", ".h")
 )
 
-# Of the C++ standard and of Abseil's documentation.
+# As the C++ standard and Abseil's documentation name them.
 HEADERS = {
     r"std::(min|max|fill|copy|sort|clamp)\b": "<algorithm>",
     r"\bu?int(8|16|32|64)_t\b": "<cstdint>",

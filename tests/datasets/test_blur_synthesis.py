@@ -27,7 +27,7 @@ def test_sample(stills_folder):
         assert blurred.dtype == sharp.dtype == np.uint8
     again = source.sample(np.random.default_rng(0), 64)
     np.testing.assert_array_equal(again, pairs[0])
-    # Blur removes contrast between neighbours, on the average.
+    # Blur removes contrast between neighbors, on average.
     source = SyntheticBlur(stills_folder, BlurStrength(noise=0, sharp=0))
     pairs = [source.sample(np.random.default_rng(i), 64) for i in range(8)]
     contrast = [
@@ -40,7 +40,7 @@ def test_sample(stills_folder):
 
 @pytest.mark.parametrize("linear_light", [0, 1])
 def test_equals_mean_of_shifted_images(linear_light, monkeypatch, photo, rng):
-    """A straight horizontal path of 8 pixels, against SciPy."""
+    """A straight path of 8 pixels gives SciPy's mean of shifts."""
     path = np.zeros((33, 6))
     path[:, 0] = np.linspace(-4, 4, 33)
     monkeypatch.setattr(blur_synthesis, "random_path", lambda *_: path)
@@ -68,7 +68,7 @@ def test_no_motion_is_no_change(photo, rng):
 
 @pytest.mark.parametrize(("angle", "axis"), [(0, 1), (np.pi / 2, 0)])
 def test_motion_of_known_length(photo, angle, axis):
-    """A motion by 16 pixels is nearly a box filter of that width."""
+    """A motion by 16 pixels is almost a box filter of that width."""
     sharp = photo[:96, 100:196].astype("float32") / 255
     expected = ndimage.uniform_filter1d(sharp, 17, axis=axis, mode="mirror")
     blurred = motion_blur(sharp, 16, angle)
@@ -108,7 +108,7 @@ def test_path_is_still_in_the_middle(rng):
 
 
 def test_camera_path():
-    """Positions at start and end, by hand."""
+    """The start and end positions equal those computed by hand."""
     path = camera_path(8, np.pi / 2, bend=0.4, rotation=0.1, tilt=(0.2, 0.3))
     assert path.shape == (33, 6)
     np.testing.assert_array_equal(path[16], 0)
@@ -156,7 +156,7 @@ def test_jpeg_changes_the_blurred_patch_only(stills_folder):
 
 @pytest.mark.parametrize("margin", [0, 8])
 def test_tilt_moves_opposite_sides_apart(margin):
-    """The homography, against one point computed by hand."""
+    """The homography moves a point as computed by hand."""
     path = np.zeros((33, 6))
     path[-1, 4] = 0.1
     still, tilted = homographies(path, np.array([0.0, 1.0]), 64, 100, margin)
@@ -182,7 +182,7 @@ def test_the_margin_only_gives_what_comes_in(photo, rng):
 
 @pytest.mark.parametrize("shape", [(64, 64), (70, 300), (95, 64)])
 def test_small_photographs_are_not_enlarged(tmp_path, rng, shape):
-    """Without motion, the sharp patch is a part of the photograph."""
+    """Without motion, the sharp patch is a crop of the photograph."""
     picture = rng.integers(0, 256, (*shape, 3), np.uint8)
     Image.fromarray(picture).save(tmp_path / "a.png")
     still = {"noise": 0, "sharp": 1, "jpeg": 0, "foreground": 0, "exposure": 0}
@@ -193,7 +193,7 @@ def test_small_photographs_are_not_enlarged(tmp_path, rng, shape):
 
 
 def test_candidates(tmp_path):
-    """Half of the picture is flat; patches come from the other half."""
+    """Patches come from the half of the picture that is not flat."""
     picture = np.full((128, 256, 3), 90, np.uint8)
     picture[:, 128:] = np.random.default_rng(0).integers(0, 255, (128, 128, 1))
     Image.fromarray(picture).save(tmp_path / "half.png")

@@ -161,7 +161,7 @@ def test_text(tmp_path):
 @pytest.mark.parametrize("limit", [1500, 500])
 @pytest.mark.parametrize("filters", ["error", "default", "ignore"])
 def test_too_many_pixels(tmp_path, crop, monkeypatch, limit, filters):
-    """Twice the limit is an error to Pillow, once a warning."""
+    """Pillow raises an error at twice the limit and warns at the limit."""
     path = tmp_path / "a.png"
     Image.fromarray(crop).save(path)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)

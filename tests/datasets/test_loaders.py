@@ -21,7 +21,7 @@ def write(path, array):
 
 @pytest.fixture
 def gopro_folder(tmp_path, photo):
-    """Sequences whose `blur` has half the light, `blur_gamma` a third."""
+    """Sequences whose `blur` has half the light and `blur_gamma` a third."""
     root = tmp_path / "GOPRO_Large"
     for split, names in (
         ("train", ["GOPR0372_07_00", "GOPR0374_11_00"]),
@@ -65,7 +65,7 @@ def test_gopro_train(gopro_folder, blur, scale):
 
 
 def test_an_epoch_has_each_pair_once(tmp_path, rng):
-    """Pairs of constant images, whose value tells which they are."""
+    """The value of each constant image identifies its pair."""
     for i in range(7):
         for kind in ("blur", "sharp"):
             write(
@@ -138,7 +138,7 @@ def test_the_other_blur_of_gopro_is_no_image_of_hide(tmp_path, photo):
 
 @pytest.fixture
 def realblur_folder(tmp_path, photo):
-    """Two scenes of each kind, of which a list names one for each half."""
+    """Two scenes of each kind; the lists assign one to each half."""
     root = tmp_path / "RealBlur"
     for kind in ("J", "R"):
         for scene, half in (("scene001", "train"), ("scene230", "test")):
@@ -165,7 +165,7 @@ def realblur_folder(tmp_path, photo):
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_lists_with_spaces_and_mark(line, encoding, tmp_path):
-    """As Windows' editors write them."""
+    """Editors on Windows write such lists."""
     (tmp_path / "s").mkdir()
     for name in ("a b.png", "c d.png", "\xe9.png"):
         (tmp_path / "s" / name).touch()
@@ -260,7 +260,7 @@ def test_fewer_images_than_a_batch(pairs_folder):
 
 
 def test_order_does_not_depend_on_waiting(pairs_folder):
-    """Unless asked for, no image overtakes another."""
+    """By default, no image overtakes another."""
     dataset = datasets.image_pairs(pairs_folder, patch_size=32, batch_size=2)
     assert dataset.options().deterministic is not False
     streams = [

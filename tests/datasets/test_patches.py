@@ -18,7 +18,7 @@ def batches(dataset, count):
 
 
 def test_pairs_stay_aligned(pairs_folder):
-    """Crop, flip and rotation are the same for both images of a pair."""
+    """Both images of a pair are cropped, flipped and rotated alike."""
     dataset = patch_dataset([ImagePairs(pairs_folder)], [1], 32, 4)
     for blurred, sharp in batches(dataset, 5):
         assert blurred.shape == sharp.shape == (4, 32, 32, 3)
@@ -44,7 +44,7 @@ def test_a_resumed_stream_is_the_rest_of_the_unbroken_one(
 
 
 def test_balanced_weights(pairs_folder, stills_folder):
-    """The harm that a blur did, by scikit-image, decides the weight."""
+    """The weights follow from scikit-image's mean squared errors."""
     sources = [SyntheticBlur(stills_folder), ImagePairs(pairs_folder)]
     dataset = patch_dataset(sources, [0.5, 0.5], 24, 4, balance=0.01)
     for blurred, sharp, weights in batches(dataset, 3):
@@ -59,7 +59,7 @@ def test_balanced_weights(pairs_folder, stills_folder):
 
 
 def test_replicas_get_the_parts_of_a_batch(stills_folder):
-    """Two machines of two devices each: four parts, in their order."""
+    """Two machines of two devices get four parts, in order."""
     source = SyntheticBlur(stills_folder)
     joint = batches(patch_dataset([source], [1], 24, 8, first_batch=3), 2)
     machines = [
@@ -144,7 +144,7 @@ def orientations(patch):
 
 
 def test_repeated_patches(stills_folder):
-    """Each is used in as many orientations, and all are spread out."""
+    """Each patch appears in several orientations, spread over the stream."""
     stream = patch_dataset(
         [SyntheticBlur(stills_folder)], [1], 24, 4, repeats=2
     )
@@ -175,7 +175,7 @@ def test_bad_repeats(stills_folder, repeats):
 
 
 def test_reduced_pairs_are_averages_of_pixels(tmp_path, rng):
-    """A picture of one colour in each block of 2x2 pixels."""
+    """The picture has one color in each block of 2x2 pixels."""
     blocks = rng.integers(0, 256, (16, 16, 3), np.uint8)
     for name in ("blur", "sharp"):
         (tmp_path / name).mkdir()

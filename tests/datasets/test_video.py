@@ -16,17 +16,13 @@ from keras_radn.datasets import (
     check_sources,
     video,
 )
-from keras_radn.datasets.interpolation import (
-    average,
-    interpolate,
-    optical_flow,
-)
+from keras_radn.datasets.interpolation import average, interpolate, optical_flow
 
 EXACT = BlurStrength(sharp=0, linear_light=0, noise=0, jpeg=0, exposure=0)
 
 
 def write_video(path, frames, rate=10):
-    """Without loss but for WebM, so that what is read can be computed."""
+    """Writes a lossless video, except in WebM."""
     path.parent.mkdir(parents=True, exist_ok=True)
     codec, pixels, options = "libx264rgb", "rgb24", {"qp": "0"}
     if path.suffix == ".webm":
@@ -47,7 +43,7 @@ def doubled(picture):
 
 @pytest.fixture
 def panning(photo):
-    """A pan by 4 pixels a frame; the reduced video moves by 2."""
+    """Returns a pan by 4 pixels a frame; the reduced video moves by 2."""
     smooth = cv2.GaussianBlur(photo, (0, 0), 2)
     return [smooth[100:180, 100 + 2 * i : 228 + 2 * i] for i in range(20)]
 
@@ -72,7 +68,7 @@ def test_frames_are_reduced_by_two(tmp_path, panning, suffix):
 
 
 def test_blur_is_the_mean_over_the_exposure(tmp_path, photo):
-    """A pan by 2 pixels a frame, against the mean of shifts by SciPy."""
+    """A pan by 2 pixels a frame gives SciPy's mean of shifts."""
     smooth = ndimage.gaussian_filter(photo, (1.5, 1.5, 0))
     pan = [smooth[20:120, 180 + 2 * i : 320 + 2 * i] for i in range(5)]
     write_video(tmp_path / "a.mkv", [doubled(frame) for frame in pan])
@@ -163,7 +159,7 @@ def test_no_moment_spans_a_cut(tmp_path):
 
 
 def test_the_patch_is_where_the_motion_is(tmp_path, photo):
-    """A square that moves in the left third of a wide picture."""
+    """A square moves in the left third of a wide picture."""
     frames = [np.full((96, 480, 3), 100, np.uint8) for _ in range(6)]
     for i, frame in enumerate(frames):
         frame[24:72, 30 + 12 * i : 78 + 12 * i] = photo[100:148, 200:248]

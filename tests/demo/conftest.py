@@ -14,7 +14,7 @@ from tests.conftest import TINY_RADN, randomize
 
 @contextlib.contextmanager
 def running_demo(model, folder, *arguments):
-    """`keras-radn demo` on a free port; its process and its address."""
+    """Runs `keras-radn demo`; yields its process and its address."""
     log = folder / "demo.txt"
     with log.open("w") as file:
         process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The API of the page, without a browser and without a network."""
+"""The page's API, without a browser and without a network."""
 
 import io
 import logging
@@ -35,7 +35,7 @@ def png(height, width):
 
 @pytest.fixture
 def client(tmp_path, monkeypatch):
-    """Of a server that must not log an error; it works while `open` is set."""
+    """Asks a server that logs no error; it works while `open` is set."""
     open_ = threading.Event()
     open_.set()
 
@@ -80,7 +80,7 @@ class Client:
         )
 
     def begin_upload(self):
-        """A connection over which a file is about to be sent."""
+        """Opens a connection over which a file is about to be sent."""
         port = int(self.url.rsplit(":", 1)[1])
         connection = socket.create_connection(("localhost", port), 10)
         connection.sendall(BEGUN_UPLOAD)
@@ -89,7 +89,7 @@ class Client:
 
 
 def pages():
-    """A TIFF file of two."""
+    """Returns a TIFF file with two pages."""
     file = io.BytesIO()
     with Image.new("RGB", (5, 6)) as image:
         image.save(file, "TIFF", save_all=True, append_images=[image])

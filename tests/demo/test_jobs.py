@@ -10,7 +10,7 @@ PICTURE = Picture(np.zeros((2, 2, 3), np.uint8))
 
 
 class Gate:
-    """Work that waits until it is let through."""
+    """Work that blocks until the test lets it continue."""
 
     def __init__(self):
         self.running = threading.Semaphore(0)

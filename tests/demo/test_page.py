@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def page(browser, demo_server):
-    """An open page, which must not fail and not ask anyone else."""
+    """An open page, which must neither fail nor contact other hosts."""
     context = browser.new_context(viewport={"width": 1000, "height": 800})
     page = context.new_page()
     requests, failures = [], []
@@ -55,7 +55,7 @@ def downloaded(page):
 
 
 def colors(page):
-    """What is seen of the frame, float array `(height, width, 3)`."""
+    """Returns the visible frame, a float array `(height, width, 3)`."""
     x, y, width, height = (
         round(n) for n in page.locator("#frame").bounding_box().values()
     )

@@ -27,7 +27,7 @@ def site(tmp_path_factory):
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves files and keeps what it was asked for."""
+    """Serves files and records the requests."""
 
     def __init__(self, *arguments, asked, isolated, **options):
         self._asked, self._isolated = asked, isolated
@@ -43,12 +43,12 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         self._asked.append(self.requestline)
 
     def log_message(self, *_):
-        """Nothing, on the terminal."""
+        """Keeps the terminal quiet."""
 
 
 @contextlib.contextmanager
 def serving(folder, isolated):
-    """The address of a web server, and the list of its requests."""
+    """Yields the address of a file server, and the list of its requests."""
     asked = []
     handler = functools.partial(
         _Handler, directory=folder, asked=asked, isolated=isolated

@@ -39,7 +39,7 @@ def named(path):
 
 
 def shell_commands(path):
-    """The commands of a page's shell blocks, as lists of words."""
+    """Returns the commands of a page's shell blocks as lists of words."""
     blocks = re.findall(r"```sh\n(.*?)```", path.read_text(), re.DOTALL)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     commands = [shlex.split(line, comments=True) for line in lines]
@@ -53,7 +53,7 @@ def shell_commands(path):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, photo):
-    """The files that the pages name."""
+    """A folder with the files that the pages name."""
     root = tmp_path_factory.mktemp("pages")
     image = Image.fromarray(photo[:70, 180:260])
     image.save(root / "blurred.jpg")
@@ -84,7 +84,7 @@ def folder(tmp_path_factory, photo):
 )
 def test_python_runs(path, folder, monkeypatch):
     class Tiny(keras_radn.RADN):
-        """In place of a larger one."""
+        """Replaces a larger network."""
 
         def __init__(self, pretrained=False, **kwargs):
             super().__init__(**TINY_RADN)
@@ -142,7 +142,7 @@ def test_links_lead_somewhere(path):
 
 
 def anchors(path):
-    """What can stand behind a `#` in a link to a page."""
+    """Returns what may follow a `#` in a link to a page."""
     titles = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
     return {
         re.sub(r"[^\w\- ]", "", t).lower().replace(" ", "-") for t in titles

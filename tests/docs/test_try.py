@@ -1,4 +1,4 @@
-"""The page that deblurs in the browser, and the rule of its tiles."""
+"""The page that deblurs in the browser, and how it cuts tiles."""
 
 import importlib.util
 import io
@@ -36,7 +36,7 @@ def isolated(request):
 
 @pytest.fixture
 def page(browser, site, isolated):
-    """An open page, which must not fail, nor ask or tell anyone else."""
+    """An open page, which must neither fail nor contact other hosts."""
     context = browser.new_context(viewport={"width": 1000, "height": 800})
     context.set_default_timeout(300_000)  # two busy cores may need it
     page = context.new_page()
@@ -75,7 +75,7 @@ def downloaded(page):
 
 
 def large_photo(photo):
-    """Blurred, of 4 tiles, and not of a multiple of any stride."""
+    """A blurred picture of 4 tiles, not a multiple of any stride."""
     sharp = np.tile(photo, (2, 2, 1)).astype("float32")
     blurred = np.mean([np.roll(sharp, i, axis=1) for i in range(9)], axis=0)
     return np.ascontiguousarray(blurred[:601, 3:730].round().astype("uint8"))
@@ -189,7 +189,7 @@ def encoded(picture, kind):
 
 
 def black_png(width, height):
-    """The bytes of a large picture, which need not be in memory at once."""
+    """Returns the bytes of a large picture that never lies in memory."""
 
     def chunk(kind, data):
         checksum = struct.pack(">I", zlib.crc32(kind + data))

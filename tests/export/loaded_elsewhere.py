@@ -1,9 +1,9 @@
-"""A process that loads a SavedModel without Keras and without this package.
+"""Loads a SavedModel without Keras and without this package.
 
     python loaded_elsewhere.py FOLDER INPUTS.npz OUTPUTS.npz
 
-Writes the answers of both loaders, and fails if there is an operation that
-TensorFlow does not have by itself.
+Writes the answers of both loaders, and fails if an operation is not one of
+TensorFlow's own.
 """
 
 # ruff: noqa: E402

@@ -1,4 +1,4 @@
-"""Keras's own `export`, of any model that has layers of this package."""
+"""Keras's own `export` of models with layers of this package."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ np.save(sys.argv[3], loaded.serve(images))
 
 
 def around_a_layer():
-    """Somebody's own model, and one of a shape that converters know."""
+    """Builds a user's own model, of a shape that converters know."""
     inputs = keras.Input((24, 32, 3), name="images")
     x = keras.layers.Conv2D(8, 3, padding="same")(inputs)
     x = keras_radn.layers.DeformableConv2D(4, 3, implementation="native")(x)
@@ -80,7 +80,7 @@ def test_saved_model(model, images, tmp_path):
 
 
 @pytest.mark.slow
-# Of the names that Keras gives NumPy for tf2onnx.
+# They concern names of NumPy that Keras defines for tf2onnx.
 @pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning"
 )

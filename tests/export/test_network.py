@@ -6,7 +6,7 @@ from keras_radn.export.network import picture_function
 
 
 def test_norms_cost_nothing(network):
-    """Those of the decoder and after convolutions are parts of these."""
+    """Norms of the decoder and after convolutions are folded in."""
     graph = picture_function(network, loops=False).get_concrete_function().graph
     operations = graph.get_operations()
     kinds = [op.type for op in operations]
@@ -26,7 +26,7 @@ def test_norms_cost_nothing(network):
 
 @pytest.mark.slow
 def test_large_images_are_served_in_chunks(network, tmp_path):
-    """Else the memory of a SavedModel grows with the square of the pixels."""
+    """A SavedModel's memory does not grow with the pixels squared."""
     exported = export.saved_model(network, tmp_path / "radn", warmup=False)
     loaded = tf.saved_model.load(str(exported.path))
     graph = loaded.signatures["serving_default"].graph.as_graph_def()

@@ -15,8 +15,6 @@ from keras_radn.export import to_litert
 from tests.conftest import randomize
 from tests.export.conftest import build, expected, pictures
 
-# Where the functions are that the names of the package hide.
-
 
 def psnr(a, b):
     error = np.mean((a.astype("float64") - b) ** 2)
@@ -24,7 +22,7 @@ def psnr(a, b):
 
 
 def calibration():
-    """Sharp and blurred pieces of photographs that no test compares on."""
+    """Sharp and blurred crops that no test compares on."""
     rng = np.random.default_rng(3)
     scenes = [data.coffee()[:128, :160], data.chelsea()[100:228, 100:260]]
     scenes = [np.ascontiguousarray(scene) for scene in scenes]
@@ -32,7 +30,7 @@ def calibration():
 
 
 def load(path):
-    """A runner; asserts that all operations are built in."""
+    """Returns a runner; asserts that all operations are built in."""
     content = path.read_bytes()
     codes = schema.ModelT.InitFromPackedBuf(content).operatorCodes
     assert len(codes) > 20
@@ -69,7 +67,7 @@ def test_compares_with_the_model(
 
 @pytest.mark.slow
 def test_the_packaged_network_in_8_bits(photo, tmp_path):
-    """What int8 loses depends on the weights: the trained ones."""
+    """The loss in int8 depends on the weights, so these are trained."""
     model, path = keras_radn.RADN(pretrained=True), tmp_path / "radn.tflite"
     exported = export.litert(model, path, "int8", (128, 160), calibration())
     assert exported.psnr >= 35

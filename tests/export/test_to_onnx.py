@@ -22,7 +22,7 @@ def run(path, images):
 
 
 def operators(path):
-    """Versions by domain, and how often each operator occurs."""
+    """Returns versions by domain, and the kinds of all nodes."""
     model = onnx.load(path)
     onnx.checker.check_model(model, full_check=True)
     assert [x.name for x in model.graph.input] == ["images"]
@@ -50,7 +50,7 @@ def test_equals_the_model(deform_conv, opset, network, blurred, tmp_path):
 
 
 def general_network():
-    """All that a deformable convolution of this package can be."""
+    """Builds deformable convolutions with all of their options."""
     images = keras.Input([None, None, 3])
     x = images
     for options in (

@@ -16,7 +16,7 @@ from keras_radn import export, hooks
 from keras_radn.export import to_saved_model
 from keras_radn.export.encoded_images import decode
 from keras_radn.ops import tracing
-from tests.export.conftest import build, expected, pictures
+from tests.export.conftest import build, expected, pictures, plain_model
 
 SHAPES = [(1, 1, 1), (3, 1, 17), (2, 33, 50), (1, 64, 48)]
 
@@ -34,7 +34,7 @@ def loaded(exported):
 
 @pytest.fixture(scope="module")
 def deblur_bytes(loaded):
-    """From encoded pictures to PIL's."""
+    """Returns a function from encoded pictures to PIL's."""
 
     def run(*contents):
         answer = loaded.signatures["image_bytes"](
@@ -57,7 +57,7 @@ def encoded(array, format_="PNG", **options):
 
 
 def in_eight_bits(network, array):
-    """The network's answer to a uint8 picture in RGB or gray."""
+    """Returns the network's answer to a uint8 picture in RGB or gray."""
     color = np.dstack([array] * 3) if array.ndim == 2 else array
     answer = expected(network, color[np.newaxis].astype("float32") / 255)[0]
     return np.rint(255 * (answer if array.ndim == 3 else answer.mean(axis=2)))
@@ -147,7 +147,7 @@ def test_encoded_pictures_of_any_size_and_kind(network, deblur_bytes, blurred):
 
 @pytest.mark.parametrize("order", [b"II*\0", b"MM\0*"])
 def test_exif_orientation(order, deblur_bytes, blurred):
-    """The decoded pixels are those of Pillow, before any network."""
+    """The decoded pixels equal Pillow's, before any network."""
     for orientation in range(1, 9):
         exif = tiff_header(order, orientation)
         content = encoded(blurred[:24, :40], "JPEG", exif=exif)
@@ -187,7 +187,7 @@ PHOTO = np.full((30, 40, 3), 90, "uint8")
         (encoded(PHOTO)[:60], "Invalid PNG"),
         (encoded(PHOTO, "JPEG")[:200], "Invalid JPEG"),
         (encoded(PHOTO, "JPEG")[:-200], "JPEG"),
-        # Of 20,000 pixels: by its header, before the pixels are there.
+        # Above 20,000 pixels the header alone is enough to refuse it.
         (encoded(np.zeros((101, 200), "uint8")), "200x101 pixels"),
         (encoded(np.zeros((201, 100), "uint8"), "JPEG"), "100x201 pixels"),
         (
@@ -205,7 +205,7 @@ def test_bad_pictures_fail_the_request(content, message, deblur_bytes):
 
 
 def test_hostile_exif(deblur_bytes):
-    """Directories that point anywhere are not directories."""
+    """Directories that point anywhere are ignored."""
     rng = np.random.default_rng(0)
     contents = []
     for _ in range(30):
@@ -242,15 +242,15 @@ def test_warmup_requests(exported, loaded):
 
 
 @pytest.mark.slow
-def test_versions(network, tmp_path):
-    path = tmp_path / "radn"
+def test_versions(tmp_path):
+    path, model = tmp_path / "radn", plain_model()
     (path / "9" / "variables").mkdir(parents=True)
     (path / "notes").mkdir()
     too_high = str(2**63)
     (path / too_high).mkdir()
 
     def save(**kwargs):
-        return export.saved_model(network, path, warmup=False, **kwargs).path
+        return export.saved_model(model, path, warmup=False, **kwargs).path
 
     assert save() == path / "10"
     assert not (path / "10" / "assets.extra").exists()
@@ -287,22 +287,20 @@ def test_custom_ops_are_refused(network, tmp_path, monkeypatch):
 
 
 def test_a_failed_export_tells_what_failed_first(tmp_path, monkeypatch):
-    """Though its folder, which somebody uses by then, cannot be removed."""
+    """Its folder, which somebody uses by then, cannot be removed."""
 
     def fail(partial, *_):
         (partial.parent / "notes").touch()
         raise ValueError("It differs.")
 
     monkeypatch.setattr(to_saved_model, "_check", fail)
-    images = keras.Input((None, None, 3))
-    model = keras.Model(images, keras.layers.ReLU()(images))
     with pytest.raises(ValueError, match="It differs"):
-        export.saved_model(model, tmp_path / "a" / "radn", warmup=False)
+        export.saved_model(plain_model(), tmp_path / "a" / "radn", warmup=False)
     assert [p.name for p in (tmp_path / "a/radn").iterdir()] == ["notes"]
 
 
 def test_answers_that_are_not_finite_fail_the_request(tmp_path):
-    """Else they would be black pictures; here the answer to a black one."""
+    """They would become black pictures; a black one causes them here."""
     images = keras.Input((None, None, 3))
     mean = keras.ops.mean(images, axis=(1, 2, 3), keepdims=True)
     model = keras.Model(images, images * keras.ops.sqrt(mean - 0.1))

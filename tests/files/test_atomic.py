@@ -67,7 +67,7 @@ def test_a_folder_that_cannot_take_its_place(tmp_path, monkeypatch):
 
 @pytest.fixture
 def one_process_number(monkeypatch):
-    """As in containers, each of which counts its processes from 1."""
+    """Gives all processes one number, as containers may do."""
     monkeypatch.setattr(os, "getpid", lambda: 1)
 
 
@@ -91,7 +91,7 @@ def test_two_writers(names, tmp_path, one_process_number):
 
 
 def test_two_writers_of_a_folder(tmp_path, one_process_number):
-    """One that fails leaves what the other one has moved aside."""
+    """A writer that fails keeps what the other one has moved aside."""
     path = tmp_path / "1"
     write_folder(path, "old")
 
@@ -108,7 +108,7 @@ def test_two_writers_of_a_folder(tmp_path, one_process_number):
 
 
 def killed(path):
-    """Leaves what a process that is killed while it writes leaves."""
+    """Leaves the files of a process that is killed while it writes."""
     writing = written_beside(path)
     partial = writing.__enter__()
     partial.touch()

@@ -8,7 +8,7 @@ from keras_radn.files.object_stores import Location, is_uri
 
 @pytest.fixture(params=["path", "uri"])
 def folder(request, tmp_path):
-    """A folder by its path and by its URI."""
+    """A folder, given by its path and by its URI."""
     (tmp_path / "a b").mkdir()
     root = tmp_path / "a b"
     return Location(root if request.param == "path" else root.as_uri())
@@ -54,7 +54,7 @@ def test_writing(folder, tmp_path):
 
 
 def test_a_failure_leaves_nothing_beside(folder, tmp_path):
-    """As where a folder has the name of the file."""
+    """A folder has the name of the file."""
     (folder / "new/out.bin/in.bin").write(b"one")
     with pytest.raises(OSError, match=r"out\.bin"):
         (folder / "new/out.bin").write(b"two")
@@ -79,7 +79,7 @@ def test_pyarrow_is_missing(monkeypatch, tmp_path):
 
 
 def test_two_writers_share_nothing(tmp_path, monkeypatch):
-    """Neither a partial file, nor one of them what the other has written."""
+    """Each has its own partial file, and none removes the other's."""
     target = Location(tmp_path / f"{'x' * 250}.png")
     moved, move = [], type(target._files).move
 
@@ -104,7 +104,7 @@ def test_two_writers_share_nothing(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_object_store(monkeypatch):
-    """Against moto's S3 on this machine."""
+    """The store is moto's S3 on this machine."""
     from moto.server import ThreadedMotoServer  # takes a second
 
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)

@@ -12,7 +12,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Nothing is skipped: without a GPU these tests do not begin."""
+    """Ends pytest where there is no GPU, rather than skipping."""
     chosen = config.option.markexpr == "gpu"
     if chosen and not rehearses(config) and not devices.gpus():
         pytest.exit(
@@ -28,7 +28,7 @@ def rehearses(config):
 
 @pytest.fixture(scope="session")
 def kind(request):
-    """Of the device that is tested."""
+    """The kind of the device under test."""
     return "cpu" if rehearses(request.config) else "gpu"
 
 

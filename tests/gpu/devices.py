@@ -1,4 +1,4 @@
-"""What the tests of a GPU ask of a backend, whichever it is."""
+"""What the tests of a GPU ask of the backend."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ BACKEND = keras.backend.backend()
 
 
 def gpus() -> list:
-    """The GPUs that the backend sees."""
+    """Returns the GPUs that the backend sees."""
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
@@ -27,7 +27,7 @@ def gpus() -> list:
 
 
 def compute_exactly() -> None:
-    """No products of 10 bits (TF32), which GPUs may use for float32."""
+    """Turns TF32 off, whose products of float32 have 10 bits."""
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
@@ -44,7 +44,7 @@ def compute_exactly() -> None:
 
 
 def kind_of(tensor) -> str:
-    """Where a tensor is: `"gpu"` or `"cpu"`."""
+    """Returns where a tensor is: `"gpu"` or `"cpu"`."""
     if BACKEND == "tensorflow":
         return tensor.device.split(":")[-2].lower()
     if BACKEND == "jax":
@@ -54,7 +54,7 @@ def kind_of(tensor) -> str:
 
 
 def gradients(call: Callable, arrays: list[np.ndarray], dtypes: list[str]):
-    """Output of a call, and gradients of the sum of its squares."""
+    """Returns a call's output and the gradients of its sum of squares."""
     tensors = [
         keras.ops.convert_to_tensor(array, dtype)
         for array, dtype in zip(arrays, dtypes, strict=True)
@@ -86,7 +86,7 @@ def gradients(call: Callable, arrays: list[np.ndarray], dtypes: list[str]):
 
 
 def peak_bytes(call: Callable[[], object]) -> int:
-    """Most memory of the GPU above what was taken before the call."""
+    """Returns the most GPU memory that a call takes."""
     if BACKEND == "tensorflow":
         import tensorflow as tf
 

@@ -1,20 +1,19 @@
-"""Networks on a GPU: as on the CPU, in half precision, compiled, trained."""
+"""Networks on a GPU: equal to the CPU, in half precision, and trained."""
 
 import keras
 import numpy as np
 import pytest
 
 import keras_radn
-from tests.conftest import TINY_RADN, randomize
+from tests.conftest import SMALL_RADN, TINY_RADN, randomize
 from tests.gpu import devices
-from tests.training.networks import SMALL_RADN
 
 pytestmark = pytest.mark.gpu
 
 
 @pytest.fixture(scope="module")
 def on_the_cpu(tmp_path_factory):
-    """Weights of a network, images, and its answer in float32 on the CPU."""
+    """A network's weights, images, and the CPU's answer in float32."""
     folder = tmp_path_factory.mktemp("on_the_cpu")
     keras.utils.set_random_seed(7)
     model = keras_radn.RADN(**TINY_RADN, dtype="float32")
@@ -42,7 +41,7 @@ np.save(folder + "/outputs.npy", keras.ops.convert_to_numpy(outputs))
     [("float32", 1e-4), ("mixed_float16", 0.02), ("mixed_bfloat16", 0.1)],
 )
 def test_equals_the_cpu(policy, tolerance, on_the_cpu, kind):
-    """Up to a part of the change that the network makes to the images."""
+    """Differences are small beside the network's change to the images."""
     weights, images, expected = on_the_cpu
     model = keras_radn.RADN(**TINY_RADN, dtype=policy)
     model.set_weights(weights)
@@ -53,7 +52,7 @@ def test_equals_the_cpu(policy, tolerance, on_the_cpu, kind):
 
 
 def test_compiled(on_the_cpu, monkeypatch):
-    """By XLA, which cannot take the compiled op."""
+    """XLA, which cannot take the compiled op, gives the same answer."""
     monkeypatch.setenv("KERAS_RADN_IMPLEMENTATION", "gather")
     weights, images, expected = on_the_cpu
     model = keras_radn.RADN(**TINY_RADN, dtype="float32")
@@ -95,7 +94,7 @@ def test_layer_in_another_model(kind):
 
 
 def test_photograph(photo, tmp_path):
-    """By the packaged network; 8 bits hide what is left of a difference."""
+    """After rounding to 8 bits, the packaged network agrees with the CPU."""
     crop = photo[64:320, 128:448]
     np.save(tmp_path / "crop.npy", crop)
     devices.on_cpu(

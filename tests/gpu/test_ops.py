@@ -10,7 +10,8 @@ from tests.gpu import devices
 
 pytestmark = pytest.mark.gpu
 
-# Of the largest value. Offsets stay float32, so it is that of the arithmetic.
+# Relative to the largest value. Offsets stay float32, so that only the
+# arithmetic is measured.
 TOLERANCE = {"float32": 1e-5, "float16": 4e-3, "bfloat16": 3e-2}
 
 # Both orders of computation, groups, paddings, strides, dilation.
@@ -27,7 +28,7 @@ CASES = {
 
 
 def draw(filters, groups=1, mask=True, offset=2.0, **arguments):
-    """Random arrays for a call: 2 images of 9x10 with 4 channels, 3x3 taps."""
+    """Draws arrays for a call: 2 images of 9x10 with 4 channels, 3x3 taps."""
     rng = np.random.default_rng(3)
     strides = arguments.get("strides", (1, 1))
     dilation = arguments.get("dilation_rate", (1, 1))
@@ -53,7 +54,7 @@ def draw(filters, groups=1, mask=True, offset=2.0, **arguments):
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("case", CASES)
 def test_values_and_gradients(case, dtype, implementation, kind):
-    """Gradients along random directions, which differences give as well."""
+    """Gradients along random directions equal finite differences."""
     arrays, arguments = draw(**CASES[case])
     # Rounded to the type, so that what is measured is the arithmetic.
     dtypes = [dtype, dtype, "float32", "float32"][: len(arrays)]
@@ -112,7 +113,7 @@ def test_empty_batch(kind):
 
 
 def test_memory(kind):
-    """No columns of the channels at all taps, which would be 531 MB."""
+    """The channels at all taps, 531 MB, are never held at once."""
     shapes = (1, 180, 320, 256), (3, 3, 256, 32), (1, 180, 320, 18)
     arguments = [keras.ops.ones(shape, "float32") for shape in shapes]
 

@@ -12,7 +12,7 @@ from tests.conftest import TINY_RADN
 
 @pytest.fixture
 def tiny_presets(monkeypatch):
-    """The preset `radn_final` as a tiny network."""
+    """Makes the preset `radn_final` a tiny network."""
     config = {"config": TINY_RADN, "description": ""}
     monkeypatch.setattr(RADN, "presets", {"radn_final": config})
 
@@ -56,7 +56,7 @@ def test_a_call_ends_with_the_work_of_the_devices(monkeypatch):
 
 
 def test_the_gpu_is_named_and_its_memory_measured(monkeypatch):
-    """With a made-up one, of 5 MB more than before in the call."""
+    """A made-up GPU takes 5 MB during the call."""
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
     answers = {
         "get_device_details": lambda gpu: {"device_name": "NVIDIA H200"},
@@ -78,7 +78,7 @@ def test_unknown_preset():
 
 
 def test_products_are_those_of_the_network():
-    """Their cost is the MACs, but for what the count leaves out."""
+    """Their cost is about the MACs of the network."""
     model = RADN(**TINY_RADN)
     products = benchmark.products_of(inference_model(model).graph(64, 48))
     gigaflop = sum(map(benchmark.gigaflop, products))

@@ -1,4 +1,4 @@
-"""The picture of before and after where the target cannot be written."""
+"""The picture of before and after when the target cannot be written."""
 
 import pytest
 from PIL import Image
@@ -44,7 +44,7 @@ def test_none_without_target(error, job, monkeypatch):
 
 
 def test_that_of_others_stays(job):
-    """One that appears during the work is not removed with the failure."""
+    """A file that appears during the work survives the failure."""
 
     def network(images):
         job.compare.write_text("precious")

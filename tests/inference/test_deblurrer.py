@@ -1,4 +1,4 @@
-"""With a network that is the identity, what goes in has to come out."""
+"""A network that is the identity returns its input."""
 
 import gc
 import io
@@ -41,7 +41,7 @@ def test_arrays(dtype, shape, identity, rng):
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 @pytest.mark.parametrize("channels", [3, 4])
 def test_gray_in_three_channels_stays_gray(dtype, channels, tiny_radn, rng):
-    """As in one channel, by a network that gives all three a hue."""
+    """The result equals one channel's, though the network gives a hue."""
     model = tiny_radn()
     gray = rng.random((40, 48, 1))
     if dtype.startswith("uint"):
@@ -135,7 +135,7 @@ def test_bytes_and_callables(photo):
 
 
 def test_several_pages(identity, photo):
-    """The advice is of Python."""
+    """The advice names a function of Python."""
     file = io.BytesIO()
     with Image.fromarray(photo[:20, :30]) as image:
         image.save(file, "TIFF", save_all=True, append_images=[image])
@@ -144,7 +144,7 @@ def test_several_pages(identity, photo):
 
 
 def test_a_model_is_traced_once(photo):
-    """Whatever the size; and it is freed with its graph."""
+    """One graph serves all sizes, and is freed with its model."""
     images = keras.Input((None, None, 3))
     scaled = layers.Rescaling(0.5)
     model, traced = keras.Model(images, scaled(images)), []
@@ -160,7 +160,7 @@ def test_a_model_is_traced_once(photo):
 
 
 def test_an_inference_form_is_made_once_for_its_weights(photo, monkeypatch):
-    """Whatever the size, and whoever asks; and it is freed with its model."""
+    """All sizes and callers share it, and it is freed with its model."""
     made = []
     monkeypatch.setattr(
         deblurrer, "inference_model", _counted(inference_model, made)
@@ -190,7 +190,7 @@ def test_an_inference_form_is_made_once_for_its_weights(photo, monkeypatch):
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_the_form_that_runs(policy, photo):
-    """A RADN's inference form, unless its dtype has none; no other's."""
+    """A RADN runs in its inference form, unless its dtype has none."""
     model = RADN(**TINY_RADN, dtype=policy)
     form = Deblurrer(model).network
     assert isinstance(form, InferenceModel)
@@ -204,7 +204,7 @@ def test_the_form_that_runs(policy, photo):
 
 
 def test_the_name_of_a_preset(photo, monkeypatch):
-    """`None` is the default one, and a network is made once per dtype."""
+    """`None` is the default preset; each dtype is built once."""
     made = []
     monkeypatch.setattr(
         deblurrer, "inference_model", lambda *name: made.append(name) or str
@@ -246,7 +246,7 @@ def test_a_dtype_that_is_none(dtype, identity, photo):
 
 @pytest.mark.slow
 def test_a_dtype_of_a_given_model(tiny_radn, photo):
-    """A RADN is brought into it; other models must be in it already."""
+    """A RADN is converted to the dtype; other models must have it."""
     image = photo[:20, :30].astype("float32") / 255
     model = tiny_radn()
     expected = np.clip(model(image[np.newaxis])[0], 0, 1)
@@ -271,7 +271,7 @@ def test_wrong_type(identity):
 
 @pytest.mark.slow
 def test_packaged_network_deblurs():
-    """Photographs that were in no training set, blurred in linear light."""
+    """The photographs were in no training set; the blur is in linear light."""
     strength = BlurStrength(
         path_shape=100, path_scale=0.1, sharp=0, linear_light=1, foreground=0
     )

@@ -28,7 +28,7 @@ def cut(path):
 
 
 def one_bit(path):
-    """Within the weights, which are the last member."""
+    """Flips a bit of the weights, which are the last member."""
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)

@@ -11,7 +11,7 @@ from keras_radn.inference.multi_scale import multi_scale_ensemble
 
 
 def network_that_adds(height, **changes):
-    """Adds a number that depends on the scale: half, own, more or double."""
+    """Returns a network that adds a number for each of four scales."""
     scales = {"half": 0.5**0.5, "own": 1.0, "more": 2**0.5, "double": 2.0}
     by_height = {
         round(height * scale): changes.get(name, 0.0)
@@ -61,7 +61,7 @@ def test_weights(changes, expected):
 
 
 def test_each_part_of_a_picture_has_its_scale():
-    """A scale that is right on the left says nothing about the right."""
+    """The scale that suits the left side is not used on the right."""
 
     def network(image):
         changed = image.copy()
@@ -83,7 +83,7 @@ def test_each_part_of_a_picture_has_its_scale():
 
 @pytest.mark.parametrize("ensemble", [False, True])
 def test_tiles_have_a_quarter_of_the_pixels(ensemble, monkeypatch, rng):
-    """The network sees them with twice their sides."""
+    """The network sees them at twice their sides."""
     monkeypatch.setattr(tiling, "affordable_pixels", lambda: 600_000)
     seen, calls = [], []
 
@@ -104,7 +104,7 @@ def test_tiles_have_a_quarter_of_the_pixels(ensemble, monkeypatch, rng):
 
 @pytest.mark.slow
 def test_joined_with_the_orientations(tiny_radn, photo):
-    """Then turning the picture makes no difference but for rounding."""
+    """Turning the picture changes nothing but the rounding."""
     model, picture = tiny_radn(), photo[:64, :96]
     options = {"ensemble": True, "multi_scale": True}
     both = Deblurrer(model, dtype="float32", **options)
@@ -128,7 +128,7 @@ def test_files(tiny_radn, photo, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("length", [3, 5, 12])
 def test_gain_with_the_packaged_weights(length):
-    """Over the network alone; most where it has least."""
+    """The gain over one scale is largest where the network gains least."""
     gains = []
     for photo in (data.chelsea(), data.coffee(), data.rocket()):
         sharp = photo[:256, :384]

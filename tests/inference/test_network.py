@@ -13,7 +13,7 @@ from keras_radn.inference.network import (
 
 
 def network(layer, shape=(None, None, 3)):
-    """A Keras model of a function of its input."""
+    """Wraps a function of the input in a Keras model."""
     images = keras.Input(shape)
     return keras.Model(images, layer(images))
 
@@ -23,7 +23,7 @@ def convolution(filters, **options):
 
 
 def not_finite(value):
-    """The first pixel is replaced."""
+    """Replaces the first pixel."""
 
     def call(images):
         answer = np.array(images)
@@ -34,14 +34,14 @@ def not_finite(value):
 
 
 class Subclass(keras.Model):
-    """Without inputs of known shapes."""
+    """A model whose input shape is unknown."""
 
     def call(self, images):
         return 1 - images
 
 
 def test_self_ensemble_is_the_mean_of_eight_orientations(rng):
-    """With a network that shifts the image by one row."""
+    """The network shifts the image by one row."""
     image = rng.random((6, 6, 3)).astype("float32")
     # Each of the four directions comes twice.
     expected = sum(
@@ -113,7 +113,7 @@ def test_a_subclass_of_the_model(rng):
 
 
 def test_an_image_that_the_network_cannot_process(rng):
-    """One of an odd side, halved and doubled; one sentence without colors."""
+    """An odd side is halved and doubled; the error is one plain sentence."""
 
     def halved_and_doubled(images):
         small = keras.layers.MaxPool2D()(images)

@@ -18,7 +18,7 @@ def tree(tmp_path):
 
 
 def pairs(jobs, root, output="out"):
-    """Sources below the root and targets below the output."""
+    """Returns sources relative to the root and targets to the output."""
     assert all(job.problem is None for job in jobs)
     assert all(job.folder == root / output for job in jobs)
     return {
@@ -90,7 +90,7 @@ def test_relative_inputs(tree, monkeypatch):
 
 
 def test_the_output_is_not_read(tree):
-    """Else a second run would deblur the results of the first."""
+    """A second run does not deblur the results of the first."""
     output = tree / "in" / "deep"
     for inputs in ([tree / "in"], [f"{tree}/in/**/*.*"]):
         jobs = plan_jobs(inputs, output)
@@ -140,7 +140,7 @@ def test_clashes(inputs, output, message, tree):
 )
 @pytest.mark.parametrize("remote", [False, True])
 def test_one_clash_leaves_the_others(names, remote, tmp_path):
-    """The file that keeps its name comes first; the other has a way out."""
+    """The file that keeps its name comes first; the other gets advice."""
     folder, output = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
     for name in (*names, "y.png"):

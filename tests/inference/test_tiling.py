@@ -123,19 +123,19 @@ def test_tiles_of_the_identity(shape, dtype, ensemble, rng):
 
 
 def largest_step(image):
-    """Between neighbouring pixels, over all rows and columns."""
+    """Returns the largest difference between neighboring pixels."""
     return max(np.abs(np.diff(image, axis=axis)).max() for axis in (0, 1))
 
 
 class HardEdges(tiling.Axis):
-    """Each tile up to the middle of its overlaps, without a blend."""
+    """Cuts tiles at the middles of their overlaps, without a blend."""
 
     def weights(self, index):
         return np.rint(super().weights(index))
 
 
 def test_blend_of_tiles_that_differ(monkeypatch):
-    """A network whose answer depends on the tile, as by its attention."""
+    """The network's answer depends on the tile, as with attention."""
     answers = []
 
     def network(images):
@@ -153,7 +153,7 @@ def test_blend_of_tiles_that_differ(monkeypatch):
 
 
 def seam(tiled, whole, grid):
-    """How much the difference jumps in the middles of the overlaps.
+    """Measures how much the difference jumps in the middles of the overlaps.
 
     Returns:
         The largest jump (root of the mean square) over the median of those in
@@ -173,7 +173,7 @@ def seam(tiled, whole, grid):
 
 @pytest.mark.slow
 def test_packaged_network_on_a_photograph(photo, monkeypatch):
-    """1280x720 in tiles of at most 512 against the whole at once."""
+    """Tiles of at most 512 pixels agree with 1280x720 at once."""
     image = Image.fromarray(photo).resize((1280, 1280)).crop((0, 0, 1280, 720))
     image = np.asarray(image, "float32") / 255
     image = ndimage.uniform_filter1d(image, 11, axis=1)  # something to deblur
@@ -232,7 +232,7 @@ def test_smaller_tiles_when_memory_is_full(error, tile, photo):
 
 
 def test_a_tile_pools_the_windows_of_the_image(rng):
-    """Where the image has a last window of 16 pixels, as 720 rows have."""
+    """The image's last window has 16 pixels, as at 720 rows."""
     image = rng.random((1, 176, 144, 4), "float32")
     layer = ContextAggregation()
     whole = layer(image)[:, 64:160, 32:128]
@@ -274,7 +274,7 @@ def test_wrong_arguments(arguments, message):
 
 
 def test_floats_of_few_rows_at_a_time(monkeypatch):
-    """Only a band of the image is there as floats."""
+    """Only a band of the image is held as floats."""
     image = np.zeros((3000, 40, 3), np.uint8)
     bands = []
     blended_rows = tiling.blended_rows

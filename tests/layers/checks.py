@@ -1,4 +1,4 @@
-"""What every layer has to hold."""
+"""Checks that every layer has to pass."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ if keras.backend.backend() == "tensorflow":
 
 
 def check_layer(build, input_shape, tmp_path, static_only=False):
-    """Runs a layer in all its ways.
+    """Runs all checks on a layer.
 
     Args:
         build: returns a new layer from keyword arguments of `Layer`.
@@ -32,7 +32,7 @@ def check_layer(build, input_shape, tmp_path, static_only=False):
 
 
 def check_policy(layer, input_shape):
-    """Shape, dtype, finite values, and gradients for all weights."""
+    """Checks shape, dtype, finite values, and gradients of all weights."""
     dtype = layer.compute_dtype
     inputs = keras.ops.cast(keras.random.uniform((2, *input_shape)), dtype)
     outputs = layer(inputs, training=False)
@@ -51,7 +51,7 @@ def check_policy(layer, input_shape):
 
 
 def check_saving(layer, shape, input_shape, tmp_path):
-    """Symbolic use, configuration, and a `.keras` file that reloads."""
+    """Checks symbolic use, the configuration, and a `.keras` file."""
     inputs = keras.Input(shape)
     outputs = layer(inputs)
     inputs_array = np.random.default_rng(1).random((2, *input_shape), "float32")
@@ -69,6 +69,6 @@ def check_saving(layer, shape, input_shape, tmp_path):
 
 
 def check_error(build, message):
-    """`build` raises a ValueError that says `message`."""
+    """Checks that `build` raises a ValueError with `message`."""
     with pytest.raises(ValueError, match=message):
         build()

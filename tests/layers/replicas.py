@@ -69,7 +69,7 @@ def new_layer(build, input_shape, **kwargs):
 
 @tf.function
 def train(layer, inputs):
-    """Outputs, and the gradient that goes back through the statistics."""
+    """Returns outputs, and the gradient through the statistics."""
     with tf.GradientTape() as tape:
         tape.watch(inputs)
         outputs = layer(inputs, training=True)

@@ -1,4 +1,4 @@
-"""The fused batch norm, beside Keras's; statistics over replicas."""
+"""The fused batch norm, compared with Keras's; statistics over replicas."""
 
 import subprocess
 import sys
@@ -22,13 +22,13 @@ TOLERANCES = {
 
 
 def features(rng, shape=(2, 5, 6, 8)):
-    """Channels of very different means and deviations."""
+    """Returns channels whose means and deviations differ widely."""
     channels = np.arange(1, shape[-1] + 1)
     return (3 * channels + channels * rng.normal(size=shape)).astype("float32")
 
 
 def pair_of_norms(input_shape, dtype, rng):
-    """Ours and Keras's, with the same random weights."""
+    """Builds our norm and Keras's, with the same random weights."""
     norms = [
         norm(momentum=0.7, epsilon=1.001e-5, dtype=dtype)
         for norm in (BatchNormalization, keras.layers.BatchNormalization)
@@ -41,7 +41,7 @@ def pair_of_norms(input_shape, dtype, rng):
 
 
 def called(norm, inputs, weight, known=True, training=True):
-    """Outputs, gradients and averages after one call."""
+    """Returns outputs, gradients and averages after one call."""
     spec = tf.TensorSpec(inputs.shape if known else [None] * 3 + [8])
 
     @tf.function(input_signature=[spec])
@@ -109,7 +109,7 @@ def test_averages_equal_numpy_moments(rng):
 
 
 def test_one_value_per_channel(rng):
-    """The unbiased estimate of a variance has no value here."""
+    """The unbiased estimate of a variance is undefined here."""
     norm = BatchNormalization(momentum=0.0)
     outputs = norm(features(rng, (1, 1, 1, 8)), training=True)
     np.testing.assert_array_equal(outputs, np.zeros((1, 1, 1, 8)))
@@ -161,7 +161,7 @@ def test_reads_files_written_with_keras_norms(tmp_path, rng):
 
 @pytest.mark.slow
 def test_synchronized_replicas_equal_the_joint_batch(tmp_path, rng):
-    """Two replicas whose halves differ, beside one that has them all."""
+    """Two replicas with unlike halves equal one with the whole batch."""
     inputs = features(rng, (4, 5, 6, 8))
     inputs[2:] += 10
     path = tmp_path / "inputs.npy"

@@ -21,7 +21,7 @@ from tests.oracles import deformable_conv2d
     ],
 )
 def test_starts_as_a_convolution(arguments, rng):
-    """Zero offsets: equal to Conv2D with the same kernel and bias."""
+    """With zero offsets it equals Conv2D with the same kernel and bias."""
     arguments = {"filters": 3, "kernel_size": 3, "padding": "same"} | arguments
     inputs = rng.normal(size=(2, 11, 8, 6)).astype("float32")
     deformable = DeformableConv2D(**arguments, bias_initializer="normal")
@@ -36,7 +36,7 @@ def test_starts_as_a_convolution(arguments, rng):
 
 
 def test_is_regularized_and_constrained_as_a_convolution(rng):
-    """At zero offsets: the losses, and the weights after a step."""
+    """At zero offsets, losses and the weights after a step are equal."""
     arguments = {
         "filters": 3,
         "kernel_size": 3,

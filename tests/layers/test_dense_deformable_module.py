@@ -7,14 +7,14 @@ from tests.oracles import deformable_conv2d
 
 
 def norm_relu(features, norm):
-    """Batch norm by the moving averages, then ReLU, in float64."""
+    """Applies batch norm by the moving averages, then ReLU, in float64."""
     gamma, beta, mean, variance = (np.float64(w) for w in norm.get_weights())
     scale = gamma / np.sqrt(variance + norm.epsilon)
     return np.maximum((features - mean) * scale + beta, 0)
 
 
 def test_offsets_make_the_output(rng):
-    """Equation 4 with the offsets, unit by unit, in float64."""
+    """The output is equation 4 with the offsets, unit by unit, in float64."""
     layer = DenseDeformableModule(5, units=2, growth_rate=3)
     layer.build((None, None, None, 4))
     for variable in layer.variables:

@@ -33,7 +33,7 @@ def test_equals_equations_5_and_6(rng, pool):
 
 
 def test_attention_of_a_position(rng):
-    """The rows of equation 5 make equation 6."""
+    """Applying the rows of equation 5 gives equation 6."""
     layer = build(rng)
     features = rng.normal(size=(2, 3, 4, 16)).astype("float32")
     d = layer.value_conv(features)
@@ -63,7 +63,7 @@ def test_large_similarities_stay_finite_in_half_precision(rng):
 
 @pytest.mark.parametrize("elements", [1, 150, 400])
 def test_chunks_change_nothing(rng, monkeypatch, elements):
-    """Gradients and XLA included; 20 positions in 20, 3 and 1 or 2 chunks."""
+    """Outputs, gradients and XLA agree with 20, 3 and 1 or 2 chunks."""
     layer = build(rng)
     features = tf.constant(rng.normal(size=(2, 4, 5, 16)), "float32")
 

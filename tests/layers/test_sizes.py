@@ -1,4 +1,4 @@
-"""Layers that change the size: padding, cropping, space-to-depth, context."""
+"""Layers that change sizes: padding, cropping, space-to-depth, context."""
 
 import keras
 import numpy as np
@@ -56,7 +56,7 @@ def test_space_to_depth_equals_numpy(rng):
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_context_in_half_precision(policy, rng):
-    """Of windows with more numbers than bfloat16 can count."""
+    """The windows have more numbers than bfloat16 can count."""
     images = rng.random((1, 64, 96, 3), "float32")
     reference = layers.ContextAggregation()
     expected = reference(images).numpy()
@@ -68,7 +68,7 @@ def test_context_in_half_precision(policy, rng):
 
 
 def test_context_equals_numpy_means(rng):
-    """Each scale is the mean of its window, far from the windows' borders."""
+    """Far from its borders, each window gives its mean."""
     images = rng.random((1, 32, 64, 3), "float32")
     layer = layers.ContextAggregation((32,), 1)
     context = layer(images).numpy()
@@ -76,7 +76,7 @@ def test_context_equals_numpy_means(rng):
     kernel, bias = layer.convs[0].get_weights()
     windows = images[0].reshape(32, 2, 32, 3).mean(axis=(0, 2))
     projected = windows @ kernel[0, 0] + bias
-    # Bilinear: constant up to a window's centre, the mean between the two.
+    # Bilinear: constant up to a window's center, the mean between the two.
     np.testing.assert_allclose(
         context[0, :, :16, 3], np.full((32, 16), projected[0]), rtol=1e-4
     )
@@ -97,7 +97,7 @@ def test_context_covers_partial_windows(rng):
 
 
 def average(images, size):
-    """Of windows from the first row and column on, a loop in float64."""
+    """Averages windows from the first row and column on, in float64."""
     height, width = images.shape[1:3]
     rows = [
         [
@@ -153,7 +153,7 @@ def test_context_equals_numpy_loop(size, mode, dtype, tolerance, rng):
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("window", [3, 4, 32])
 def test_whole_windows_are_as_they_were(window, known, rng):
-    """TensorFlow's own pooling to the bit, on which weights were trained."""
+    """They equal TensorFlow's pooling, used in training, to the bit."""
     images = tf.constant(rng.random((2, 96, 192, 5)), "float32")
     spec = [None, None, None, 5] if not known else images.shape
     run = tf.function(
@@ -165,7 +165,7 @@ def test_whole_windows_are_as_they_were(window, known, rng):
 
 @pytest.mark.parametrize("size", [(6, 5), (5, 6)])
 def test_space_to_depth_of_an_odd_image(size):
-    """A ValueError, and not TensorFlow's own, without a symbolic input."""
+    """The error is a ValueError even for arrays."""
     check_error(
         lambda: layers.SpaceToDepth(2)(np.zeros((1, *size, 3), "float32")),
         "multiples of the block size",

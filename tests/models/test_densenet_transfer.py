@@ -1,4 +1,4 @@
-"""The encoder against keras.applications.DenseNet121, layer by layer."""
+"""The encoder, compared with keras.applications.DenseNet121."""
 
 import keras
 import numpy as np
@@ -42,30 +42,48 @@ def densenet():
     return model
 
 
+@pytest.fixture(scope="module")
+def weights(densenet, tmp_path_factory):
+    """The file of its weights."""
+    path = tmp_path_factory.mktemp("densenet") / "densenet.weights.h5"
+    densenet.save_weights(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def image(photo):
+    """A batch of one photograph, with values up to 255."""
+    return photo[None, 100:228, 150:310].astype("float32")
+
+
+@pytest.fixture(scope="module")
+def stages(densenet, image):
+    """What DenseNet computes of it at the ends of its stages."""
+    preprocess = keras.applications.densenet.preprocess_input
+    return keras.Model(
+        densenet.input,
+        [densenet.get_layer(name).output for name in STAGES.values()],
+    ).predict(preprocess(image.copy()), verbose=0)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("with_top", [False, True])
-def test_encoder_equals_densenet(densenet, with_top, tmp_path, photo):
-    path = tmp_path / "densenet.weights.h5"
+def test_encoder_equals_densenet(
+    densenet, weights, stages, with_top, image, tmp_path
+):
+    path = weights
     if with_top:
+        path = tmp_path / "densenet.weights.h5"
         full = keras.applications.DenseNet121(weights=None)
         for layer in densenet.layers:
             if layer.weights:
                 full.get_layer(layer.name).set_weights(layer.get_weights())
         full.save_weights(path)
-    else:
-        densenet.save_weights(path)
     model = RADN(encoder_weights=path, stem_pool=True)
-
-    photo = photo[None, 100:228, 150:310].astype("float32")
     ours = keras.Model(
         model.input, [model.get_layer(name).output for name in STAGES]
-    ).predict(photo / 255, verbose=0)
-    preprocess = keras.applications.densenet.preprocess_input
-    theirs = keras.Model(
-        densenet.input,
-        [densenet.get_layer(name).output for name in STAGES.values()],
-    ).predict(preprocess(photo.copy()), verbose=0)
-    for name, actual, expected in zip(STAGES, ours, theirs, strict=True):
+    ).predict(image / 255, verbose=0)
+    for name, actual, expected in zip(STAGES, ours, stages, strict=True):
         # Our blocks go on where DenseNet's end.
         actual = actual[..., : expected.shape[-1]]
         assert actual.shape == expected.shape, name
@@ -74,10 +92,8 @@ def test_encoder_equals_densenet(densenet, with_top, tmp_path, photo):
 
 
 @pytest.mark.slow
-def test_further_units_take_units_of_the_same_width(densenet, tmp_path):
-    path = tmp_path / "densenet.weights.h5"
-    densenet.save_weights(path)
-    model = RADN(encoder_weights=path)
+def test_further_units_take_units_of_the_same_width(densenet, weights):
+    model = RADN(encoder_weights=weights)
     for block, unit, source in (
         (1, 7, "conv3_block5"),
         (1, 12, "conv3_block10"),
@@ -123,11 +139,9 @@ def test_file_of_another_network(tmp_path, tiny_radn):
 
 
 @pytest.mark.slow
-def test_encoder_of_another_shape(tiny_radn, densenet, tmp_path):
-    path = tmp_path / "densenet.weights.h5"
-    densenet.save_weights(path)
+def test_encoder_of_another_shape(tiny_radn, weights):
     with pytest.raises(ValueError, match="Only the paper's encoder"):
-        tiny_radn(encoder_weights=path)
+        tiny_radn(encoder_weights=weights)
 
 
 def test_failed_download(monkeypatch, tiny_radn):

@@ -63,7 +63,7 @@ def test_other_variants(tiny_radn, rng, variant):
 
 
 def test_new_parts_learn(tiny_radn, rng):
-    """Nothing is stuck: all but what waits for other zeros has a gradient."""
+    """All new weights have gradients, unless they wait for other zeros."""
     grown = grow(tiny_radn(), encoder_units=(3, 3, 3), deform_units=3)
     images = rng.random((2, 32, 32, 3), "float32")
     with tf.GradientTape() as tape:

@@ -37,7 +37,7 @@ def test_the_outer_model_has_its_own_loss_and_metrics(wrap, tiny_radn, rng):
 
 @pytest.mark.slow
 def test_another_recipe_has_no_metric_of_the_paper_s(tiny_radn, rng):
-    """Targets of four channels, of which the last one is a weight."""
+    """Targets have four channels, the last one a weight."""
     model = tiny_radn()
     model.compile(
         "adam",
@@ -63,7 +63,7 @@ class BuiltLater(keras.layers.Layer):
 def test_a_network_that_is_made_in_the_build_of_a_layer(
     tiny_radn, tmp_path, rng
 ):
-    """Its paths begin with the layer's; those of files do not."""
+    """Its paths begin with the layer's name; those in files do not."""
     images = rng.random((1, 16, 16, 3), "float32")
     source = tiny_radn()
     write_weights(source, tmp_path / "weights.npz")

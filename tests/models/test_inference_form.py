@@ -18,7 +18,7 @@ VARIANTS = [
 
 
 def with_statistics(model, rng):
-    """Batch norms whose scales are positive, negative and zero."""
+    """Gives batch norms positive, negative and zero scales."""
     for variable in model.variables:
         shape = variable.shape
         if variable.path.endswith("gamma"):
@@ -68,7 +68,7 @@ def test_bfloat16_stays_near(tiny_radn, rng):
     outputs = inference_model(model, "bfloat16")(images)
     assert outputs.dtype == "float32"
     expected = model(images).numpy()
-    # Of the residual, which the random weights make larger than the image.
+    # Relative to the residual, which random weights make larger than the image.
     assert psnr(outputs, expected) - psnr(images, expected) > 23
 
 
@@ -119,7 +119,7 @@ def test_graph_of_known_size_has_no_loops(tiny_radn):
 
 @pytest.mark.slow
 def test_packaged_network_on_a_photograph(photo):
-    """No Keras model is built, and bfloat16 looks the same."""
+    """It equals the Keras model, and bfloat16 looks the same."""
     images = photo[np.newaxis, :, :400] / np.float32(255)
     expected = RADN(pretrained=True).predict_on_batch(images)
     outputs = inference_model("lite")(images)

@@ -45,7 +45,7 @@ def test_damaged_file(tiny_radn, tmp_path):
 
 
 def archive(position=0, value=b""):
-    """A compressed archive, of which some bytes are replaced.
+    """Makes a compressed archive, some of whose bytes are replaced.
 
     A negative position is that in the entry of its table of contents.
     """
@@ -86,7 +86,7 @@ def test_weights_of_another_architecture(tiny_radn, tmp_path):
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """Address of a folder's files on the loopback."""
+    """Yields the address of a server for a folder's files."""
     cache = str(tmp_path / "cache")
     monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", cache)
     handler = functools.partial(

@@ -32,7 +32,7 @@ VARIANTS = [
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_variant(variant, tiny_radn, rng):
-    """Symbolic, unknown and odd sizes; parts; configuration."""
+    """Checks symbolic, unknown and odd sizes, parts, and configuration."""
     model = tiny_radn(**variant)
     assert model.output.shape == (None, None, None, 3)
     images = rng.random((1, 37, 50, 3), "float32")
@@ -99,7 +99,7 @@ def test_fixed_size(tiny_radn, rng):
 
 
 def test_starts_as_the_identity(rng):
-    """The reconstruction starts at zero: only the global residual is left."""
+    """The reconstruction starts at zero and leaves the global residual."""
     images = rng.random((1, 20, 20, 3), "float32")
     outputs = RADN(**TINY_RADN)(images)
     np.testing.assert_array_equal(outputs, images)
@@ -190,7 +190,7 @@ def test_untrained_model_reloads_as_it_was_compiled(tiny_radn, tmp_path):
 
 
 def as_if_trained(optimizer, variables):
-    """A state of the optimizer without the time that training takes."""
+    """Fills the state of an optimizer without training."""
     optimizer.build(variables)
     optimizer.iterations.assign(3)
     for i, variable in enumerate(optimizer.variables[2:]):

@@ -18,7 +18,7 @@ ATTRIBUTES = {
 
 
 def compute(dtype: str) -> list[np.ndarray]:
-    """Outputs and gradients of all ops, on the same numbers each time."""
+    """Returns outputs and gradients of all ops on fixed numbers."""
     rng = np.random.default_rng(0)
 
     def normal(*shape, dtype=dtype):
@@ -63,7 +63,7 @@ def compute(dtype: str) -> list[np.ndarray]:
 
 
 def digest(dtype: str) -> str:
-    """SHA-256 of the results of a type."""
+    """Returns the SHA-256 of the results for a dtype."""
     sha = hashlib.sha256()
     for array in compute(dtype):
         sha.update(array.tobytes())
@@ -71,7 +71,7 @@ def digest(dtype: str) -> str:
 
 
 def concurrent_digests(dtype: str, threads: int, calls: int) -> set[str]:
-    """The different results of calls from several threads at once."""
+    """Returns the different digests of calls from several threads."""
     with ThreadPoolExecutor(threads) as pool:
         return set(pool.map(digest, [dtype] * calls))
 

@@ -1,10 +1,10 @@
-"""Draws calls of the compiled ops, against TensorFlow's own.
+"""Compares the compiled ops with TensorFlow's own on random calls.
 
     python -m tests.ops.fuzz --cases 2000 [--alone] [--library FOLDER]
 
-Shapes down to 1x1 and to empty batches, all groups, masks, strides; offsets
-of which some are NaN, infinite, huge, or exactly on pixels and borders.
-Prints the first case that differs and exits with 1.
+Shapes go down to 1x1 and to empty batches, with all groups, masks and
+strides; some offsets are NaN, infinite, huge, or exactly on pixels and
+borders. Prints the first case that differs and exits with 1.
 """
 
 import argparse
@@ -30,7 +30,7 @@ EXACT = [-1.0, -0.5, 0.0, 0.5, 1.0, 2.0, -3.0]
 
 
 def draw(seed: int) -> tuple[list[tf.Tensor], dict]:
-    """Tensors and keyword arguments of a call."""
+    """Draws tensors and keyword arguments of a call."""
     rng = np.random.default_rng(seed)
     dtype = rng.choice(list(TOLERANCES), p=[0.2, 0.5, 0.15, 0.15])
     batch = rng.choice([0, 1, 1, 2, 3])
@@ -73,7 +73,7 @@ def draw(seed: int) -> tuple[list[tf.Tensor], dict]:
 
 
 def difference(seed: int, compare: bool = True) -> str | None:
-    """What is wrong with the native results of a case, if anything."""
+    """Returns how the native results of a case differ, or `None`."""
     tensors, arguments = draw(seed)
     results = {}
     for implementation in ("native", "gather") if compare else ("native",):
@@ -101,37 +101,16 @@ def difference(seed: int, compare: bool = True) -> str | None:
     return None
 
 
-def fused_calls(
-    rng: np.random.Generator,
-    dtype: str,
-    batch: int,
-    size: tuple[int, int],
-    depths: tuple[int, ...],
-    filters: int,
-) -> dict[str, Callable[[bool], tf.Tensor]]:
-    """Calls of all ops for inference, as functions of `native`.
+def draw_kernel(rng, side, channels, filters):
+    """Draws the kernel of a convolution that keeps magnitudes."""
+    shape = (side, side, channels, filters)
+    return rng.normal(size=shape) / (side * channels**0.5)
 
-    Args:
-        rng: draws the numbers.
-        dtype: `"float32"` or `"bfloat16"`.
-        batch: number of images.
-        size: height and width of the features.
-        depths: channels of parts that are concatenated, then of the outputs
-            of units.
-        filters: of convolutions.
-    """
 
-    def normal(*shape, dtype="float32"):
-        return tf.cast(rng.normal(size=shape), dtype)
-
-    def kernel(side, channels, filters):
-        shape = (side, side, channels, filters)
-        return rng.normal(size=shape) / (side * channels**0.5)
-
-    first, *added = depths
+def draw_units(rng, first, added, filters):
+    """Draws dense units, and deformable ones, behind `first` channels."""
+    kernel = functools.partial(draw_kernel, rng)
     widths = [first + sum(added[:i]) for i in range(len(added))]
-    parts = [normal(batch, *size, depth, dtype=dtype) for depth in depths]
-    x, width = parts[0], sum(depths)
     dense = [
         fused.DenseUnit(
             *rng.normal(size=(2, width)),
@@ -150,6 +129,37 @@ def fused_calls(
         )
         for width, growth in zip(widths, added, strict=True)
     ]
+    return dense, deform
+
+
+def fused_calls(
+    rng: np.random.Generator,
+    dtype: str,
+    batch: int,
+    size: tuple[int, int],
+    depths: tuple[int, ...],
+    filters: int,
+) -> dict[str, Callable[[bool], tf.Tensor]]:
+    """Returns calls of all ops for inference, as functions of `native`.
+
+    Args:
+        rng: draws the numbers.
+        dtype: `"float32"` or `"bfloat16"`.
+        batch: number of images.
+        size: height and width of the features.
+        depths: channels of parts that are concatenated, then of the outputs
+            of units.
+        filters: of convolutions.
+    """
+
+    def normal(*shape, dtype="float32"):
+        return tf.cast(rng.normal(size=shape), dtype)
+
+    kernel = functools.partial(draw_kernel, rng)
+    first, *added = depths
+    parts = [normal(batch, *size, depth, dtype=dtype) for depth in depths]
+    x, width = parts[0], sum(depths)
+    dense, deform = draw_units(rng, first, added, filters)
     scales = [int(2 * s) for s in rng.integers(1, 9, rng.integers(1, 5))]
     maps = [normal(batch, *(-(-n // s) for n in size), 1) for s in scales]
     images = normal(batch, *rng.integers(1, size, endpoint=True), 3)
@@ -210,7 +220,7 @@ def attention(x, queries, keys, values, native):
 
 
 def difference_of_fused(seed: int, compare: bool = True) -> str | None:
-    """The same of the ops for inference; they have no gradients."""
+    """Does the same for the ops for inference, which have no gradients."""
     rng = np.random.default_rng(seed)
     dtype = str(rng.choice(["float32", "bfloat16"]))
     calls = fused_calls(
@@ -225,7 +235,7 @@ def difference_of_fused(seed: int, compare: bool = True) -> str | None:
 
 
 def differences(calls, dtype, compare=True):
-    """What is wrong with one of the calls, if anything."""
+    """Returns how one of the calls differs, or `None`."""
     for name, call in calls.items():
         native = tf.cast(call(native=True), "float64")
         if not np.isfinite(native).all():
@@ -243,7 +253,7 @@ def differences(calls, dtype, compare=True):
 
 
 def main() -> int:
-    """Runs the cases; 1 if one of them differs."""
+    """Runs the cases; returns 1 if one of them differs."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--cases", type=int, default=2000)
     parser.add_argument("--first", type=int, default=0)

@@ -13,13 +13,13 @@ CONFIGURATIONS = 36
 
 @pytest.fixture(params=["native", "gather"], autouse=True)
 def implementation(request, monkeypatch):
-    """Every test of this file runs on both."""
+    """Runs the test with both implementations."""
     monkeypatch.setenv(library.VARIABLE, request.param)
     return request.param
 
 
 def draw(seed, dtype="float64", size=7):
-    """A random call of the op: its arrays and its keyword arguments."""
+    """Draws the arrays and keyword arguments of a call."""
     rng = np.random.default_rng(seed)
     # Both orders of computation, all kinds of groups, masks, paddings.
     groups, offset_groups = [(1, 1), (2, 1), (1, 2), (2, 2)][seed % 4]
@@ -57,7 +57,7 @@ def draw(seed, dtype="float64", size=7):
 
 
 def gradients(call, arrays):
-    """Output and gradients of the sum of its squares."""
+    """Returns the output and gradients of its sum of squares."""
     tensors = [tf.convert_to_tensor(array) for array in arrays]
     with tf.GradientTape() as tape:
         tape.watch(tensors)
@@ -68,7 +68,7 @@ def gradients(call, arrays):
 
 @pytest.fixture(params=[1, 2**23], ids=["rows", "whole"])
 def chunk(request, monkeypatch):
-    """Sample-then-project in chunks of a row, and all at once."""
+    """Samples before projecting, in chunks of a row and all at once."""
     for module in (gather, native):
         monkeypatch.setattr(module, "_CHUNK_ELEMENTS", request.param)
 
@@ -92,7 +92,7 @@ def test_equals_onnxruntime(seed):
 
 @pytest.mark.parametrize("seed", range(CONFIGURATIONS))
 def test_gradients_equal_finite_differences(seed, rng):
-    """Along a random direction, in float64, for each argument."""
+    """Each argument is moved along a random direction, in float64."""
     arrays, arguments = draw(seed)
     _, *analytic = gradients(
         lambda *a: deformable_conv2d(*a, **arguments), arrays
@@ -167,7 +167,7 @@ def test_zero_offset_equals_convolution(filters, strides, padding, rng):
 )
 @pytest.mark.parametrize("seed", range(0, CONFIGURATIONS, 5))
 def test_precision(dtype, tolerance, seed, mode):
-    """Against float64 on the same (rounded) numbers, gradients too."""
+    """Outputs and gradients equal those in float64 on rounded numbers."""
     arrays, arguments = draw(seed)
     # Offsets and mask keep their precision: what is measured is arithmetic.
     coordinates = "float64" if dtype == "float64" else "float32"
@@ -191,7 +191,7 @@ def test_precision(dtype, tolerance, seed, mode):
 
 
 def test_double_inputs_keep_their_precision():
-    """Even with offsets in single precision."""
+    """The offsets may be in single precision."""
     arrays, arguments = draw(0)
     arrays[2] = arrays[2].astype("float32").astype("float64")
     expected = oracles.deformable_conv2d(*arrays, **arguments)
@@ -232,7 +232,7 @@ def test_border_fades_over_one_pixel():
 @pytest.mark.parametrize("filters", [4, 16])
 @pytest.mark.parametrize("shape", [(0, 3, 5), (2, 0, 5), (2, 3, 0)])
 def test_empty_image(shape, filters, implementation):
-    """Also where many filters are computed in chunks of rows."""
+    """Many filters are computed in chunks of rows."""
     kernel = tf.ones((3, 3, 8, filters))
     offset = tf.zeros((*shape, 18))
     with tf.GradientTape() as tape:

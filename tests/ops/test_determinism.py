@@ -35,7 +35,7 @@ def test_number_of_threads_does_not_change_a_bit():
     "instruction_set", ["portable", "avx2", "avx512", "avx512_bf16"]
 )
 def test_all_instruction_sets_agree_with_gather(instruction_set):
-    """One that the processor lacks gives the portable kernels."""
+    """If the processor lacks one, the portable kernels run."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.ops.fuzz", "--cases", "60"],
         env={**os.environ, "KERAS_RADN_CPU": instruction_set},

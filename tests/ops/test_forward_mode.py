@@ -7,7 +7,7 @@ from keras_radn.ops import deformable_conv2d, tracing
 
 @pytest.mark.parametrize("mode", ["eager", "graph"])
 def test_derivative_along_the_inputs(mode, rng):
-    """The operation is linear in them."""
+    """The operation is linear in its inputs."""
     inputs, tangent = rng.normal(size=(2, 1, 6, 7, 4))
     kernel = rng.normal(size=(3, 3, 4, 2))
     offset = rng.normal(size=(1, 6, 7, 18))

@@ -23,7 +23,7 @@ forms = pytest.mark.parametrize(
 
 
 def rounded(array, dtype):
-    """A tensor, and its values in float64."""
+    """Returns a tensor, and its values in float64."""
     tensor = tf.cast(array, dtype)
     return tensor, tf.cast(tensor, "float64").numpy()
 
@@ -72,7 +72,7 @@ def test_bits_do_not_depend_on_the_batch(rng):
 
 
 def test_wide_images_are_done_in_pieces(rng):
-    """Three lines of all of their columns would not fit the cache."""
+    """Three lines of all columns would not fit into the cache."""
     x = tf.cast(rng.normal(size=(1, 4, 700, 130)), "float32")
     kernel = rng.normal(size=(3, 3, 130, 1))
     outputs = fused.convolution(x, kernel, native=True)
@@ -82,7 +82,7 @@ def test_wide_images_are_done_in_pieces(rng):
 
 
 def reconstruction(rng, dtype, shape=(2, 12, 20, 5), crop=(9, 17)):
-    """Arguments of `reconstruct` without `native`, and the expected result."""
+    """Returns arguments of `reconstruct` and the expected result."""
     batch, height, width, channels = shape
     features, array = rounded(rng.normal(size=shape), dtype)
     maps = [

@@ -16,7 +16,7 @@ from keras_radn.ops import deformable_conv2d, library, tracing
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
-    """As in a process that has loaded nothing and is told nothing."""
+    """Forgets the loaded library and the environment variable."""
     monkeypatch.delenv(library.VARIABLE, raising=False)
     library._load.cache_clear()
     library._warn.cache_clear()
@@ -26,13 +26,13 @@ def fresh(monkeypatch):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """An empty folder in which the library is looked for."""
+    """Makes an empty folder the place of the library."""
     monkeypatch.setattr(library, "folder", lambda: tmp_path)
     return tmp_path
 
 
 def instruction_set(**environment):
-    """What a new process says that it uses."""
+    """Returns the instruction set that a new process uses."""
     done = subprocess.run(
         [
             *(sys.executable, "-c"),
@@ -52,7 +52,7 @@ def test_instruction_set_of_the_environment():
     best = library.load().instruction_set
     assert instruction_set() == best
     assert instruction_set(KERAS_RADN_CPU="portable") == "portable"
-    # A name that is none chooses none.
+    # An unknown name is ignored.
     assert instruction_set(KERAS_RADN_CPU="AVX2") == best
 
 
@@ -108,7 +108,7 @@ def of_another_machine(folder):
 
 
 def with_an_undefined_symbol(folder):
-    """As a library for another TensorFlow under the right name."""
+    """Builds a library as for another TensorFlow, under the right name."""
     source = folder / "source.c"
     source.write_text(
         "int no_such_symbol(); int x() { return no_such_symbol(); }"

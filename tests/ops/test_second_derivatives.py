@@ -12,7 +12,7 @@ from tests import oracles
     ["eager", "chunks", "graph", pytest.param("xla", marks=pytest.mark.slow)],
 )
 def test_equal_second_differences(filters, mode, rng, monkeypatch):
-    """Of 4 channels, along a random direction of all arguments at once."""
+    """All arguments with 4 channels move along one random direction."""
     if mode == "chunks":
         monkeypatch.setattr(gather, "_CHUNK_ELEMENTS", 1)
     point = [

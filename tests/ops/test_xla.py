@@ -9,7 +9,7 @@ from tests.ops.test_deformable import draw, gradients
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_xla_equals_eager(seed, monkeypatch):
-    """With gradients, by what "auto" chooses where XLA compiles."""
+    """Outputs and gradients agree with what "auto" chooses under XLA."""
     monkeypatch.setattr(gather, "_CHUNK_ELEMENTS", 500)  # a few chunks
     arrays, arguments = draw(seed)
 

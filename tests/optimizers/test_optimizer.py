@@ -7,7 +7,7 @@ from keras_radn.optimizers import ConvMuon, JointClipAdam
 
 
 def step(shape, gradient, **kwargs):
-    """What the first step subtracts from a variable."""
+    """Returns what the first step subtracts from a variable."""
     variable = keras.Variable(np.zeros(shape, "float32"))
     optimizer = ConvMuon(1.0, global_clipnorm=None, **kwargs)
     optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
@@ -32,7 +32,7 @@ def test_step_of_kernel_is_orthogonal(shape):
 
 
 def test_steps_of_several_kernels_are_orthogonal():
-    """Some of one size, wide and tall ones, and a bias between them."""
+    """Kernels are equal, wide and tall, with a bias between them."""
     random = np.random.default_rng(0)
     shapes = (3, 3, 8, 4), (1, 1, 30, 4), (4,), (1, 1, 4, 70), (1, 1, 20, 1)
     variables = [
@@ -84,7 +84,7 @@ def test_excluded_layers_take_adams_step():
 
 
 def adam_in_numpy(gradients, rate, momentum):
-    """Weights that begin as zeros, and their moving average, in float64."""
+    """Returns weights that begin as zeros, and their average, in float64."""
     weight = average = first = second = 0.0
     for step, gradient in enumerate(gradients, start=1):
         first = 0.9 * first + 0.1 * gradient
@@ -131,7 +131,7 @@ def test_vectors_take_adams_steps_and_are_averaged(optimizer, dtype, rng):
 
 
 def largest_steps(optimizer, model):
-    """What a gradient of ones changes each weight by at most, by its path."""
+    """Returns each weight's largest change under gradients of ones."""
     weights = model.trainable_variables
     before = [v.numpy() for v in weights]
     optimizer.apply([keras.ops.ones(v.shape) for v in weights], weights)
@@ -170,7 +170,7 @@ def test_steering_starts_later(kind, tiny_radn):
 
 
 def test_a_layer_of_the_same_path_does_not_steer():
-    """Layers say which of their weights steer; their names do not."""
+    """Layers mark the weights that steer; names do not."""
     inputs = keras.Input((4, 4, 8))
     x = keras.layers.Conv2D(8, 1, name="offset_conv")(inputs)
     x = keras.layers.Conv2D(8, 1, name="attention_b")(x)
@@ -192,7 +192,7 @@ def test_kernels_of_dense_layers_take_orthogonal_steps():
 
 
 def test_steps_are_not_rescaled_without_a_rate():
-    """As of Keras's Muon."""
+    """Keras's Muon does the same."""
     gradient = np.random.default_rng(0).normal(size=(3, 3, 4, 8))
     taken = step((3, 3, 4, 8), gradient.astype("float32"), rms_rate=None)
     assert_allclose(np.linalg.svd(taken.reshape(36, 8))[1], 1, atol=0.35)

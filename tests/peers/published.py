@@ -10,7 +10,7 @@ GRIDS = ((1, 1), (2, 1), (2, 2), (4, 2))
 
 
 def convolve(x, kernel, bias, stride=1, padding=None):
-    """A convolution with zeros before and after each side.
+    """Convolves with zeros before and after each side.
 
     Args:
         x: `(height, width, in)`.
@@ -35,7 +35,7 @@ def convolve(x, kernel, bias, stride=1, padding=None):
 
 
 def deconvolve(x, kernel, bias):
-    """A deconvolution to twice the size, of which one pixel is cut before.
+    """Deconvolves to twice the size, cutting one pixel before.
 
     Args:
         x: `(height, width, in)`.
@@ -59,7 +59,7 @@ def sigmoid(x):
 
 
 def random_entries(rng, shapes, weight, bias):
-    """Kernels and biases of layers by their names and the kernels' shapes.
+    """Draws kernels and biases of layers.
 
     `shapes` maps a layer to its kernel's shape and its number of filters.
     """
@@ -75,7 +75,7 @@ def random_entries(rng, shapes, weight, bias):
 
 
 def dmphn_files(rng, levels, stack, width):
-    """State dictionaries by the stems of the files."""
+    """Returns state dictionaries by the stems of the files."""
     w = (width, 2 * width, 4 * width)
 
     def conv(ins, outs):
@@ -116,7 +116,7 @@ def dmphn_files(rng, levels, stack, width):
 
 
 def dmphn(files, image, levels, stack):
-    """The answer to an image whose sides the network can cut."""
+    """Returns the answer to an image whose sides the network can cut."""
     sharp = image - 0.5
     first, previous = None, None
     for number in range(1, stack + 1):
@@ -127,7 +127,7 @@ def dmphn(files, image, levels, stack):
 
 
 def _hierarchy(files, tag, image, first, previous, levels):
-    """Maps are kept whole; what sees patches cuts them first."""
+    """Keeps maps whole, and cuts them for what sees patches."""
     features = {}
     residual = np.zeros_like(image)
     for level in range(levels, 0, -1):
@@ -146,7 +146,7 @@ def _hierarchy(files, tag, image, first, previous, levels):
 
 
 def by_patch(function, x, grid):
-    """A function of each patch, put together again."""
+    """Applies a function to each patch and joins the results."""
     return np.concatenate(
         [
             np.concatenate(
@@ -262,7 +262,7 @@ def srn_variables(rng, width, recurrent, channels):
 
 
 def srn(variables, image, recurrent):
-    """One image in color or gray, its sides multiples of 16."""
+    """Deblurs an image in color or gray whose sides are multiples of 16."""
 
     def conv(name, x, **kwargs):
         return _slim_layer(variables, name, x, **kwargs)
@@ -322,10 +322,10 @@ def psssrn_variables(rng, width):
 
 
 def psssrn(variables, image):
-    """One gray image, its sides multiples of 16."""
+    """Deblurs a gray image whose sides are multiples of 16."""
 
     def block(part, x):
-        """Two of the authors' blocks: each convolution sees a nested sum."""
+        """Applies two of the authors' blocks, which nest their sums."""
         for _ in range(2):
             nets = [x]
             for d in (1, 2, 3, 4):
@@ -367,7 +367,7 @@ def _slim_block(variables, name, x):
 
 
 def enlarge(x):
-    """TensorFlow 1's bilinear resizing: pixel i comes from place i / 2."""
+    """Resizes as TensorFlow 1: pixel i comes from place i / 2."""
     for axis in (0, 1):
         count = x.shape[axis]
         places = np.arange(2 * count) / 2

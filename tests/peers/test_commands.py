@@ -1,4 +1,4 @@
-"""The package's commands and functions on networks of others."""
+"""The package's commands and functions with networks of others."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from tests.peers.test_networks import NARROW
 
 @pytest.fixture
 def narrow_dmphn(monkeypatch):
-    """DMPHN(1-2-4-8) as a narrow network of one level."""
+    """Makes DMPHN(1-2-4-8) a narrow network of one level."""
     config = {"levels": 1, "width": 2}
     presets = {"dmphn_1_2_4_8": {"config": config}}
     monkeypatch.setattr(peers.DMPHN, "presets", presets)
@@ -38,7 +38,7 @@ def test_deblur_and_evaluate(pairs_folder, tmp_path, capsys):
     assert "| mean |" in capsys.readouterr().out
 
 
-# One network is enough for each day.
+# The others are tested nightly.
 ONE_OF_ALL = [
     "dmphn",
     *(
@@ -52,7 +52,7 @@ ONE_OF_ALL = [
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ONE_OF_ALL)
 def test_saved_model(name, tmp_path):
-    """It is compared with the network before it is kept."""
+    """The export is compared with the network before it is kept."""
     model = NARROW[name]()
     randomize(model, 0.05)
     exported = export.saved_model(model, tmp_path / "model", warmup=False)
@@ -77,7 +77,7 @@ def test_what_litert_cannot_run_is_a_sentence(tmp_path):
 
 @pytest.mark.slow
 def test_train(narrow_dmphn, pairs_folder, tmp_path):
-    """And what was trained can be loaded."""
+    """The trained weights can be loaded again."""
     config = TrainingConfig(
         preset="dmphn_1_2_4_8",
         pairs=str(pairs_folder),

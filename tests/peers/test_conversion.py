@@ -1,4 +1,4 @@
-"""Published files against the authors' networks in NumPy."""
+"""Published files, compared with the authors' networks in NumPy."""
 
 import sys
 import types
@@ -24,7 +24,7 @@ def image(rng):
 
 @pytest.fixture
 def stub_torch(monkeypatch):
-    """torch.load of NumPy's archives in place of PyTorch's.
+    """Makes torch.load read NumPy's archives.
 
     PyTorch's own files are read by tests/with_torch.
     """
@@ -54,7 +54,7 @@ def write_dmphn(folder, files):
 
 
 def write_checkpoint(prefix, variables):
-    """As TensorFlow 1's saver does, with the state of an optimizer."""
+    """Writes a file as TensorFlow 1's saver does, with an optimizer's state."""
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         for name, array in variables.items():
             tf.compat.v1.get_variable(name, initializer=array)
@@ -68,7 +68,7 @@ def write_checkpoint(prefix, variables):
 
 
 def padded(image, multiple):
-    """Mirrored at the bottom and right, as the package pads."""
+    """Mirrors the image at the bottom and right, as the package does."""
     sides = [(0, -n % multiple) for n in image.shape[:2]]
     return np.pad(image, [*sides, (0, 0)], mode="reflect")
 
@@ -140,7 +140,7 @@ def test_enlarging_is_that_of_tensorflow_1(rng):
 
 
 class TestErrors:
-    """One sentence that names what is wrong, and nothing is loaded."""
+    """One sentence names what is wrong, and nothing is loaded."""
 
     @pytest.fixture
     def files(self, rng):
@@ -227,7 +227,7 @@ class TestErrors:
 class TestCommand:
     @pytest.fixture
     def narrow(self, monkeypatch):
-        """The command's networks, but narrow."""
+        """Makes the command's networks narrow."""
         presets = {"tiny": {"config": {"width": WIDTH}}}
         monkeypatch.setattr(peers.PSSSRN, "presets", presets)
         monkeypatch.setitem(peers.PRESETS, "tiny", peers.PSSSRN)

@@ -76,7 +76,7 @@ def test_a_file_loads_where_the_networks_were_not_imported(tmp_path):
 
 @narrow
 def test_as_a_graph_of_any_size(name, rng):
-    """As pictures are deblurred; sizes are not known while it is traced."""
+    """Sizes are unknown while it is traced, as for pictures."""
     model = NARROW[name]()
     image = rng.random((13, 22, 3), "float32")
     outputs = as_function(model)(image)
@@ -85,7 +85,7 @@ def test_as_a_graph_of_any_size(name, rng):
 
 @narrow
 def test_half_precision(name, rng):
-    """Images stay float32, weights too; what is computed differs a little."""
+    """Images and weights stay float32; the answer differs little."""
     images = rng.random((1, 16, 16, 3), "float32")
     full, half = NARROW[name](), NARROW[name](dtype="mixed_bfloat16")
     randomize(full, scale=0.01)
@@ -122,7 +122,7 @@ def test_all_presets_have_a_cost():
 
 
 def reach(model, size, at):
-    """Rows and columns of the input that a pixel of the output depends on."""
+    """Returns the rows and columns that an output pixel depends on."""
     randomize(model)
     images = tf.fill((1, size, size, 3), 0.5)
     with tf.GradientTape() as tape:
@@ -134,7 +134,7 @@ def reach(model, size, at):
 
 
 class TestReceptiveField:
-    """How far a pixel of the answer sees, against a count by hand."""
+    """How far a pixel of the answer sees, compared with a count by hand."""
 
     def test_mscnn(self):
         # A coarse pixel sees 5 convolutions of 2 pixels, a quarter of the
@@ -178,7 +178,7 @@ class TestReceptiveField:
 @pytest.mark.nightly
 @narrow
 def test_loss_falls(name, rng):
-    """By steps in the gradient's signs: an optimizer is traced for minutes."""
+    """Steps follow the gradient's signs: tracing an optimizer takes minutes."""
     model = NARROW[name]()
     sharp = rng.random((2, 16, 16, 3), "float32")
     blurred = (sharp + np.roll(sharp, 1, axis=1)) / 2

@@ -1,4 +1,4 @@
-"""Files that carry something, and what others find of it in the results."""
+"""Files that carry metadata, and readers of what the results hold."""
 
 import io
 import struct
@@ -26,7 +26,7 @@ _XMP_HEAD = b"http://ns.adobe.com/xmp/extension/\0"
 
 
 def exif(orientation=1, order=">", thumbnail=b""):
-    """EXIF by Pillow, with a text in UTF-8, a maker's note and a thumbnail."""
+    """Writes EXIF with a text in UTF-8, a maker's note and a thumbnail."""
     tags = Image.Exif()
     tags.endian = order
     tags[0x010F] = "maker"
@@ -52,7 +52,7 @@ def exif(orientation=1, order=">", thumbnail=b""):
 
 
 def resource(number, content):
-    """Of Photoshop."""
+    """Encodes a resource of Photoshop."""
     head = b"8BIM" + struct.pack(">HHL", number, 0, len(content))
     return head + content + bytes(len(content) % 2)
 
@@ -62,7 +62,7 @@ def segment(marker, content):
 
 
 def extended_xmp(left_out=0):
-    """Segments, not in their order, without some."""
+    """Returns segments out of order, some of them missing."""
     parts = [
         segment(
             0xE1,
@@ -77,19 +77,19 @@ def extended_xmp(left_out=0):
 
 
 def chunk(name, content):
-    """Of PNG."""
+    """Encodes a chunk of PNG."""
     file = io.BytesIO()
     PngImagePlugin.putchunk(file, name, content)
     return file.getvalue()
 
 
 def png_with(data, *chunks):
-    """A PNG file with more behind its header."""
+    """Inserts chunks after the header of a PNG file."""
     return data[:33] + b"".join(chunks) + data[33:]
 
 
 def raw_profile(name, content, kind=b"zTXt"):
-    """As ImageMagick writes it."""
+    """Encodes a profile as ImageMagick writes it."""
     text = f"\n{name}\n{len(content):8}\n".encode()
     text += content.hex().encode() + b"\n"
     key = f"Raw profile type {name}".encode()
@@ -105,7 +105,7 @@ def saved(image, format_, **options):
 
 
 def tiff_tag(path, tag):
-    """Bytes of a tag's value on the first page."""
+    """Returns the bytes of a tag's value on the first page."""
     with tifffile.TiffFile(path) as tiff:
         if tag not in tiff.pages[0].tags:
             return None
@@ -115,7 +115,7 @@ def tiff_tag(path, tag):
 
 
 def jpeg_segments(path, name, prefix=b""):
-    """Contents of segments by Pillow."""
+    """Returns the contents of segments, by Pillow."""
     with Image.open(path) as image:
         return [
             data.removeprefix(prefix)
@@ -131,7 +131,7 @@ def png_texts(path):
 
 
 def array(dtype, channels=3, seed=0):
-    """Pixels that compress badly."""
+    """Returns pixels that compress badly."""
     rng = np.random.default_rng(seed)
     if np.issubdtype(dtype, np.floating):
         return rng.random((SIZE[1], SIZE[0], channels)).astype(dtype)

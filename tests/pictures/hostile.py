@@ -1,4 +1,4 @@
-"""Pictures as nobody wants them: made by code, each with what must come of it.
+"""Pictures that are damaged or odd, with the expected outcome of each.
 
 `corpus` gives name, bytes, and the size of the result, or None where the file
 has to be refused.
@@ -22,7 +22,7 @@ REFUSED = None
 
 
 def corpus(photo: np.ndarray) -> Iterator[tuple[str, bytes, tuple | None]]:
-    """Files for one folder.
+    """Generates files for one folder.
 
     Args:
         photo: uint8 `(height, width, 3)`, at least 40x30 pixels.

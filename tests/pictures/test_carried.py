@@ -1,6 +1,6 @@
 """The tables of the guide on pictures, cell by cell.
 
-What a file carries is kept, named in a note, or the file is refused.
+What a file carries is kept, or named in a note, or the file is refused.
 """
 
 import io
@@ -34,7 +34,7 @@ SUFFIXES = {
 
 
 def table(heading):
-    """Rows of the table below a heading, by the words of the first column."""
+    """Returns rows of the table below a heading, by their first words."""
     text = GUIDE.read_text().partition(f"\n## {heading}\n")[2]
     lines = re.findall(r"^\|(.*)\|$", text.partition("\n## ")[0], re.M)
     rows = [[cell.strip() for cell in line.split("|")] for line in lines]
@@ -138,7 +138,7 @@ def holds_exif(path, source):
 
 
 def holds_notes(path, source):
-    """All values are where they were, from the start of EXIF or of the file."""
+    """Returns whether all values keep their place in EXIF or in the file."""
     exif, data = carried.exif(order="<")[6:], path.read_bytes()
     place = exif.index(carried.NOTE)
     if path.suffix == ".tif":

@@ -1,4 +1,4 @@
-"""Whatever comes in: no traceback, nothing lost, the rest of the batch done."""
+"""Damaged inputs cause no traceback and do not stop the batch."""
 
 import contextlib
 import json
@@ -55,7 +55,7 @@ def good(photo):
 
 
 def run(capfd, *arguments):
-    """Exit status, lines of stdout, lines of stderr, of C libraries too."""
+    """Returns exit status, stdout and stderr, those of C libraries included."""
     status = main(["deblur", *map(os.fspath, arguments)])
     out, err = capfd.readouterr()
     assert "Traceback" not in err
@@ -63,7 +63,7 @@ def run(capfd, *arguments):
 
 
 def size_of(path):
-    """Of a picture that can be decoded."""
+    """Returns the size of a picture that can be decoded."""
     if path.endswith(".tif"):  # Pillow does not know all of them
         return tifffile.imread(path, key=0).shape[1::-1]
     with Image.open(path) as image:
@@ -72,7 +72,7 @@ def size_of(path):
 
 
 def files_below(folder):
-    """Also the hidden ones, which nobody may leave behind."""
+    """Returns all files, including hidden ones, which nobody may leave."""
     return {p for p in folder.rglob("*") if not p.is_dir()}
 
 
@@ -139,7 +139,7 @@ def test_names(good, identity, tmp_path, capfd):
 
 
 def test_a_clash_of_names(good, identity, tmp_path, capfd):
-    """One file fails; what its sentence says can be done."""
+    """One file fails, and its message says what to do."""
     folder, output = tmp_path / "in", tmp_path / "out"
     for name in ("a.gif", "a.gif.png", "b.png"):
         good(folder / name)
@@ -198,7 +198,7 @@ def test_inputs_that_are_not_there(good, identity, tmp_path, capfd):
 
 @contextlib.contextmanager
 def without_privileges():
-    """Root may read everything."""
+    """Drops the privileges of root, who may read everything."""
     if os.geteuid() != 0:
         yield
         return
@@ -237,7 +237,7 @@ def test_permissions(good):
 
 @contextlib.contextmanager
 def full_disk(size):
-    """No file can grow beyond some bytes: a write fails half-way."""
+    """Limits the size of files, so that a write fails halfway."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -282,7 +282,7 @@ def test_no_memory(good, tmp_path):
 
 
 def test_interrupted(good, monkeypatch, tmp_path, capfd):
-    """Between the tiles of the third of five files."""
+    """The interrupt comes between tiles of the third of five files."""
     calls = []
 
     def network(images):
@@ -302,7 +302,7 @@ def test_interrupted(good, monkeypatch, tmp_path, capfd):
     assert "2 of 5 files are done" in err[-1]
     assert files_below(tmp_path / "out") == set(map(Path, out))
     assert len(json.loads((tmp_path / "r.json").read_text())) == 2
-    # And on it goes.
+    # The work goes on.
     status, out, err = run(capfd, *map(str, arguments), "--skip-existing")
     assert (status, len(out), len(err)) == (0, 3, 2)
     assert len(files_below(tmp_path / "out")) == 5

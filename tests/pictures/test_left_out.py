@@ -1,4 +1,4 @@
-"""The guide's second table: what is left out of a file, a note names."""
+"""The guide's second table: a note names what is left out of a file."""
 
 import io
 import struct
@@ -36,7 +36,7 @@ def films(image, format_):
 
 
 def with_colors(data):
-    """A HEIC or AVIF file whose colors are others, by their numbers."""
+    """Gives a HEIC or AVIF file other colors, by their numbers."""
     place = data.index(b"colrnclx") + 8
     return data[:place] + WIDE + data[place + 7 :]
 
@@ -184,7 +184,7 @@ REFUSED = {
 
 
 def _longer_webp(data):
-    """With a chunk that no standard has."""
+    """Adds a chunk that no standard defines."""
     data += b"C2PA" + struct.pack("<L", 4) + b"more"
     return data[:4] + struct.pack("<L", len(data) - 8) + data[8:]
 
@@ -260,7 +260,7 @@ def test_a_video_behind_several_pictures(image):
 
 
 def test_further_images_of_heic(image):
-    """Which no library here writes: as pillow-heif tells of them."""
+    """No library here writes them: they are as pillow-heif reports them."""
     pillow_heif.register_heif_opener()
     file = io.BytesIO(saved(image, "HEIF"))
     with Image.open(file) as opened:

@@ -40,7 +40,7 @@ def test_depth_equals_scikit_images(dtype, convert, rng):
 
 
 def test_depths_of_integers():
-    """By 257, which takes white to white."""
+    """A factor of 257 takes white to white."""
     every = np.arange(256, dtype=np.uint8)
     deep = in_depth(every, "uint16")
     np.testing.assert_array_equal(deep, every * 257.0)

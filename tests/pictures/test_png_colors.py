@@ -1,4 +1,4 @@
-"""Chunks that say what the colors of a PNG file mean."""
+"""Chunks that define the colors of a PNG file."""
 
 import io
 import struct
@@ -34,7 +34,7 @@ def save(path, array, chunks, icc_profile=None):
 
 
 def color_chunks(path):
-    """By Pillow's parser, as far as they come before the pixels."""
+    """Returns the chunks before the pixels, by Pillow's parser."""
     chunks = {}
     with io.BytesIO(path.read_bytes()) as file:
         file.seek(8)

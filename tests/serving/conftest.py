@@ -1,8 +1,10 @@
+import json
 import os
 import shutil
 from typing import NamedTuple
 
 import pytest
+import requests
 
 from tests.serving.running_server import running_server
 from tests.serving.small_model import write_models
@@ -15,13 +17,13 @@ class Endpoint(NamedTuple):
 
 @pytest.fixture(scope="session")
 def small_config(tmp_path_factory):
-    """TF-Serving's configuration file of the small model."""
+    """TF-Serving's configuration file for the small model."""
     return write_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture
 def base(tmp_path, small_config):
-    """A folder of its own with version 1 of the model."""
+    """A folder with version 1 of the model, for one test."""
     base = tmp_path / "small"
     shutil.copytree(small_config.parent / "small" / "1", base / "1")
     return base
@@ -29,9 +31,10 @@ def base(tmp_path, small_config):
 
 @pytest.fixture(scope="session")
 def endpoint(request, tmp_path_factory):
-    """Where a server of the small model listens: ours or, to compare, another.
+    """The addresses of a server of the small model: ours, or another one.
 
-    For TF-Serving's own, write the model with `tests.serving.small_model`, run
+    To compare with TF-Serving's own, write the model with
+    `tests.serving.small_model`, run
 
         tensorflow_model_server --rest_api_port=8501 --port=8500 \\
             --model_config_file=FOLDER/models.config \\
@@ -47,3 +50,25 @@ def endpoint(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("server")
     with running_server(folder, "--model-config-file", config) as server:
         yield Endpoint(server.url, server.grpc)
+
+
+@pytest.fixture(scope="module")
+def session():
+    with requests.Session() as session:
+        yield session
+
+
+@pytest.fixture
+def ask(endpoint, session):
+    """Returns a function that sends a request; its status and JSON."""
+
+    def ask(method, path, body=None):
+        if not isinstance(body, bytes | None):
+            body = json.dumps(body).encode()
+        response = session.request(
+            method, endpoint.url + path, data=body, timeout=10
+        )
+        assert response.headers["Content-Type"] == "application/json"
+        return response.status_code, json.loads(response.text)
+
+    return ask

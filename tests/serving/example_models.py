@@ -1,7 +1,7 @@
-"""SavedModels of TensorFlow 1, as TF-Serving's own tests have them.
+"""SavedModels of TensorFlow 1, like those of TF-Serving's own tests.
 
-`half_plus_two` computes x / 2 + 2 and has a signature of each method;
-`half_plus_three` says nothing of its shapes.
+`half_plus_two` computes x / 2 + 2 and has a signature for each method;
+`half_plus_three` does not state its shapes.
 """
 
 from pathlib import Path

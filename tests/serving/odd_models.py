@@ -1,4 +1,4 @@
-"""A SavedModel with signatures of all kinds that can be exported."""
+"""A SavedModel with every kind of signature that can be exported."""
 
 import numpy as np
 import tensorflow as tf
@@ -17,7 +17,7 @@ _DTYPES = (
 
 
 def odd_signatures():
-    """See `write_signatures`."""
+    """Builds the graph; see `write_signatures`."""
     x = v1.placeholder(tf.float32, None, "x")
     scalar = v1.placeholder(tf.float32, [], "scalar")
     text = v1.placeholder(tf.string, [], "text")

@@ -9,7 +9,7 @@ import requests
 
 
 class RunningServer:
-    """`keras-radn serve` on free ports, as a process of its own."""
+    """`keras-radn serve` on free ports, in a process of its own."""
 
     def __init__(self, folder, *arguments):
         self.log = folder / f"log-{time.monotonic_ns()}.txt"
@@ -40,7 +40,7 @@ class RunningServer:
         return requests.get(self.url + path, timeout=10)
 
     def versions(self, model="small"):
-        """State per version."""
+        """Returns the state of each version."""
         status = self.get(f"/v1/models/{model}").json()
         return {
             int(version["version"]): version["state"]
@@ -48,17 +48,17 @@ class RunningServer:
         }
 
     def metric(self, name):
-        """The values of a metric, by their labels."""
+        """Returns the values of a metric by their labels."""
         page = self.get("/monitoring/prometheus/metrics").text
         lines = [line.rsplit(" ", 1) for line in page.splitlines()]
         return {k: float(v) for k, v in lines if k.startswith(name)}
 
     def memory(self):
-        """Resident bytes."""
+        """Returns the resident bytes."""
         return self.metric("process_resident_memory_bytes").popitem()[1]
 
     def stop(self, number=signal.SIGTERM):
-        """The exit status."""
+        """Stops the server and returns its exit status."""
         self.process.send_signal(number)
         return self.process.wait(30)
 

@@ -1,4 +1,4 @@
-"""SavedModels that cost nothing, for what the server does around them.
+"""Tiny SavedModels, for tests of the server itself.
 
 `python -m tests.serving.small_model FOLDER` writes what the conformance tests
 need, so that another server can be tested: see `endpoint`.
@@ -21,7 +21,7 @@ def _input(dtype, *shape, name):
 
 
 class SmallModel(tf.Module):
-    """Signatures like those of a network, and some for the protocol."""
+    """Has signatures like a network's, and others for the protocol."""
 
     def __init__(self, factor):
         self.factor = tf.Variable(float(factor))
@@ -99,10 +99,10 @@ def write_version(base, version, factor):
 
 
 def write_models(folder):
-    """Writes models and their configuration, whose path is returned.
+    """Writes models and their configuration; returns its path.
 
     There are two versions of "small", with labels, and the models of
-    `example_models`, of which one is served under a second name, too.
+    `example_models`, one of which is also served under a second name.
     """
     folder = Path(folder).absolute()
     base = folder / "small"

@@ -1,4 +1,4 @@
-"""A server that answers as a test says."""
+"""A server whose answers are given by a test."""
 
 import contextlib
 import http.server
@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 def stub_server(
     answer: Callable[[str], tuple[int, bytes, int]],
 ) -> Iterator[str]:
-    """Serves POST requests for a while.
+    """Serves POST requests while the context is open.
 
     Args:
-        answer: gives, for a path, the status, the body, and how many bytes
-            more than it has are announced.
+        answer: maps a path to the status, the body, and how many bytes more
+            than it has are announced.
 
     Yields:
         The server's address.

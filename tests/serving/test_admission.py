@@ -1,4 +1,4 @@
-"""What a computation does to the worker that it runs in."""
+"""How a computation blocks the worker that it runs in."""
 
 import asyncio
 import concurrent.futures
@@ -51,7 +51,7 @@ def test_the_place_is_given_back(error):
 
 
 def test_a_worker_that_does_not_answer(monkeypatch):
-    """It is told from the request's deadline on, until it answers again."""
+    """It counts as lost from the deadline until it answers again."""
     monkeypatch.setattr(admission, "_GRACE", 0.1)
     go_on = threading.Event()
 
@@ -74,7 +74,7 @@ def test_a_worker_that_does_not_answer(monkeypatch):
 
 
 def test_a_client_that_leaves():
-    """The place is given back when the worker is done, not before."""
+    """Its place becomes free only when the worker is done."""
     go_on = threading.Event()
 
     async def check():

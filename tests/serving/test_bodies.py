@@ -1,4 +1,4 @@
-"""Bodies that are compressed."""
+"""Compressed bodies."""
 
 import gzip
 

@@ -1,4 +1,4 @@
-"""What clients see that send slowly, too much, or at the wrong time."""
+"""Clients that send slowly, too much, or at the wrong time."""
 
 import asyncio
 import contextlib
@@ -10,17 +10,16 @@ import time
 import pytest
 
 from keras_radn.serving.early_answers import EarlyAnswers
+from tests.serving.rest_requests import PREDICT, ROW
 from tests.serving.running_server import running_server, wait_until
 
-ROW = {"instances": [[[[1, 2, 3]]]]}
-PREDICT = "/v1/models/small:predict"
 MAX_BODY = 8_000_000
 SECONDS = 2
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, small_config):
-    """With room for one request, and little time."""
+    """A server with room for one request and short timeouts."""
     with running_server(
         tmp_path_factory.mktemp("server"),
         *("--model-config-file", small_config),
@@ -48,7 +47,7 @@ def in_progress(server):
 
 @contextlib.contextmanager
 def occupied(server):
-    """By a request whose body does not arrive."""
+    """Occupies the server by a request whose body does not arrive."""
     with connect(server) as client:
         client.sendall(head(PREDICT, 100))
         wait_until(lambda: in_progress(server) == 1)
@@ -107,7 +106,7 @@ def test_what_is_thrown_away_takes_no_place_and_little_time(server):
     [(10**12, "Accept: */*"), (MAX_BODY + 1, "Expect: 100-continue")],
 )
 def test_answered_before_the_body(server, length, header):
-    """It is too long to be read, or was not sent without being asked for."""
+    """The body is too long, or the client has to ask before sending it."""
     with connect(server) as client:
         started = time.monotonic()
         client.sendall(head(PREDICT, length, header))
@@ -116,7 +115,7 @@ def test_answered_before_the_body(server, length, header):
 
 
 def test_no_more_is_read_than_the_bound():
-    """Of a body that does not say how long it is."""
+    """The length of the body is not announced."""
     received, sent = [], []
 
     async def app(scope, receive, send):

@@ -1,4 +1,4 @@
-"""What TensorFlow says of a graph, as one sentence for a client."""
+"""Errors of TensorFlow's graphs, as one sentence for a client."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_the_reason_without_names_of_nodes(message, sentence):
 
 
 def test_a_graph_of_tensorflow_1(tmp_path):
-    """Whose nodes, in no function, are named before the reason."""
+    """Its nodes, outside of functions, are named before the reason."""
     with tf.Graph().as_default(), v1.Session() as session:
         files = v1.placeholder(tf.string, [None])
         picture = tf.io.decode_png(files[0])

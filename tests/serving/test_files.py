@@ -1,15 +1,12 @@
-"""The files in serving/: what they say is what others can read."""
+"""The files in serving/, as the programs that they are for read them."""
 
 import json
 import re
-import subprocess
-import sys
 from importlib.resources import files
 from pathlib import Path
 
 import jsonschema
 import kubernetes_validate
-import numpy as np
 import pytest
 import yaml
 from google.protobuf import (
@@ -19,11 +16,9 @@ from google.protobuf import (
     text_format,
     wrappers_pb2,
 )
-from PIL import Image
 from tensorflow_serving.config import model_server_config_pb2
 
 from keras_radn.serving.model_config import ModelServerConfig
-from tests.serving.stub_server import stub_server
 
 ROOT = Path(__file__).parents[2]
 SERVING = ROOT / "serving"
@@ -36,8 +31,10 @@ def read(name):
 
 @pytest.fixture(scope="module")
 def protos():
-    """TF-Serving's messages that its Python package lacks, by their fields in
-    monitoring_config.proto and session_bundle_config.proto.
+    """TF-Serving's messages that its Python package lacks.
+
+    The fields are those of monitoring_config.proto and
+    session_bundle_config.proto.
     """
     field = descriptor_pb2.FieldDescriptorProto
     int64 = ".google.protobuf.Int64Value"
@@ -90,7 +87,7 @@ def test_models_config():
 
 
 def test_labels_in_the_comment():
-    """What models.config tells to write for two versions."""
+    """The comment in models.config is right for two versions."""
     comment = re.findall(
         r"^    # {3}(model_version_policy.*|version_labels.*)$",
         read("config/models.config"),
@@ -130,7 +127,7 @@ def test_compose():
 
 
 def test_all_run_the_same_server():
-    """Dockerfile, compose.yaml and kubernetes.yaml."""
+    """Dockerfile, compose.yaml and kubernetes.yaml agree."""
     version = re.search(r"TF_SERVING_VERSION=(\S+)", read("Dockerfile"))[1]
     assert f"TF_SERVING_VERSION={version}\n" in read("Dockerfile.native-op")
     image = f"tensorflow/serving:{version}"
@@ -234,14 +231,14 @@ def test_inference_service():
 
 
 def own_fields_valid(value, fields):
-    """Checks the fields; the others."""
+    """Checks KServe's fields, and returns the others."""
     own = {key: value[key] for key in value if key in fields}
     jsonschema.validate(own, {"type": "object", "properties": fields})
     return {key: value[key] for key in value if key not in fields}
 
 
 def test_native_op_is_built_as_by_cmake():
-    """Starlark is a subset of Python: the targets, without Bazel."""
+    """Starlark is a subset of Python, so the targets need no Bazel."""
     targets = {}
 
     def cc_library(name, **kwargs):
@@ -285,122 +282,3 @@ def test_native_op_is_built_as_by_cmake():
         for name, target in targets.items()
         if name != "deformable"
     } == kernels
-
-
-@pytest.fixture(scope="module")
-def picture(tmp_path_factory, photo):
-    path = tmp_path_factory.mktemp("picture") / "photo.png"
-    Image.fromarray(photo[:40, :60]).save(path)
-    return path
-
-
-def run_client(kind, *arguments):
-    return subprocess.run(
-        [sys.executable, SERVING / f"client_{kind}.py", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-    )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["rest", "grpc"])
-def test_clients(kind, endpoint, picture, tmp_path):
-    server = {"rest": endpoint.url, "grpc": endpoint.grpc}[kind]
-    target = tmp_path / "sharp.png"
-    arguments = (picture, target, "--model", "small", "--server", server)
-    done = run_client(kind, *arguments, "--label", "canary")
-    assert (done.returncode, done.stderr) == (0, "")
-    with Image.open(picture) as before, Image.open(target) as after:
-        np.testing.assert_array_equal(
-            np.asarray(after), 255 - np.asarray(before)
-        )
-    # Errors are one sentence and leave the file.
-    before = target.read_bytes()
-    no_picture = tmp_path / "no.png"
-    no_picture.write_bytes(b"no picture")
-    wrong_arguments = [(no_picture, *arguments[1:])]
-    if kind == "rest":  # the other takes seconds to import TensorFlow
-        wrong_arguments += [
-            (tmp_path / "missing.png", *arguments[1:]),
-            (*arguments[:-1], "http://127.0.0.1:9"),
-        ]
-    for wrong in wrong_arguments:
-        done = run_client(kind, *wrong)
-        assert done.returncode == 1
-        assert done.stderr.startswith("error: ")
-        assert done.stderr.count("\n") == 1
-    assert target.read_bytes() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "no.png",
-        "sharp.png",
-    ]
-
-
-@pytest.fixture(scope="module")
-def answering():
-    """Address of a server whose answer is in the address."""
-
-    def answer(path):
-        _, status, missing, text = path.split("/")[:4]
-        return int(status), bytes.fromhex(text), int(missing)
-
-    with stub_server(answer) as address:
-        yield address
-
-
-@pytest.mark.parametrize(
-    ("status", "missing", "text", "message"),
-    [
-        (200, 0, "{}", "has no picture"),
-        (200, 0, '{"predictions": [[0.5]]}', "has no picture"),
-        (200, 0, '{"predictions": [1, 2]}', "has no picture"),
-        (200, 0, "no JSON", "has no picture"),
-        (200, 9, "{", "IncompleteRead"),
-        (404, 9, "{", "404: Not Found"),
-    ],
-)
-def test_wrong_answers(
-    status, missing, text, message, answering, picture, tmp_path
-):
-    server = f"{answering}/{status}/{missing}/{text.encode().hex()}"
-    done = run_client(
-        "rest", picture, tmp_path / "sharp.png", "--server", server
-    )
-    check_refused(done, message, tmp_path)
-
-
-@pytest.mark.parametrize(
-    "address", ["http://127.0.0.1:abc", "http://127.0.0.1/a b"]
-)
-def test_wrong_addresses(address, picture, tmp_path):
-    done = run_client(
-        "rest", picture, tmp_path / "sharp.png", "--server", address
-    )
-    check_refused(done, address.split(":")[-1], tmp_path)
-
-
-def check_refused(done, message, folder):
-    """In one sentence, without a file."""
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
-    assert message in done.stderr
-    assert not list(folder.iterdir())
-
-
-@pytest.mark.slow
-def test_load_test(endpoint, tmp_path):
-    """That it runs and counts; its figures are in serving/README.md."""
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "locust", "--headless", "--only-summary"),
-            *("-f", SERVING / "locustfile.py", "-H", endpoint.url),
-            *("-u", "2", "-r", "2", "-t", "6s", "--csv", tmp_path / "load"),
-        ],
-        capture_output=True,
-        text=True,
-        env={"PATH": "", "MODEL": "small"},
-    )
-    assert done.returncode == 0, done.stderr
-    rows = (tmp_path / "load_stats.csv").read_text().splitlines()
-    assert any(row.startswith("POST,predict,") for row in rows)

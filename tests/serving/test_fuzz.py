@@ -1,4 +1,4 @@
-"""Requests of all kinds: none may crash the server or be its own fault."""
+"""Random requests, which may neither crash the server nor be its fault."""
 
 import base64
 import io
@@ -6,7 +6,6 @@ import json
 
 import grpc
 import pytest
-import requests
 from grpc import StatusCode
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -28,7 +27,7 @@ def fuzz(examples):
     )
 
 
-# What is not a fault of the server: 501, and its overload.
+# Statuses that are not faults of the server: 501, and its overload.
 _FINE = {501, 503, 504}
 
 
@@ -111,12 +110,6 @@ _PATHS = st.one_of(
         max_size=6,
     ).map(lambda parts: "/" + "/".join(parts)),
 )
-
-
-@pytest.fixture(scope="module")
-def session():
-    with requests.Session() as session:
-        yield session
 
 
 @fuzz(1500)

@@ -44,7 +44,7 @@ def predict(channel):
 def test_many_strings_in_a_small_message(
     channel, values, reason, size, message
 ):
-    """They are not looked at one by one, nor all made."""
+    """The strings are neither checked one by one nor all created."""
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
     request = predict_pb2.PredictRequest()
     fill_spec(request.model_spec, signature_name="image_bytes")
@@ -222,7 +222,7 @@ def test_requests_without_a_model(channel):
 @pytest.mark.parametrize("name", ["half_plus_two", "half_plus_three"])
 @pytest.mark.parametrize("value", [2, [2], [2, 3, 4], [[2]], [[2, 3]]])
 def test_shapes_are_left_to_the_graph(predict, name, value):
-    """The signatures say (None, 1), and nothing."""
+    """The signatures state (None, 1), or nothing."""
     x = np.array(value, np.float32)
     y = tf.make_ndarray(predict({"x": x}, name=name).outputs["y"])
     np.testing.assert_array_equal(y, x / 2 + (3 if "three" in name else 2))

@@ -1,4 +1,4 @@
-"""Classification and regression of examples over gRPC, as in TF-Serving."""
+"""Classification and regression over gRPC, as in TF-Serving."""
 
 import grpc
 import pytest

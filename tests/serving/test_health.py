@@ -1,4 +1,4 @@
-"""What a server says of itself when none of its workers answers."""
+"""The health of a server whose workers do not answer."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from tests.serving.running_server import running_server, wait_until
 
 @pytest.mark.parametrize(("lost", "status"), [(0, 200), (9, 200), (99, 503)])
 def test_only_a_new_start_helps(lost, status):
-    """Then `/healthz`, for which a server is started anew, says so, too."""
+    """Then `/healthz` fails, too, and an orchestrator restarts the server."""
     predictor = types.SimpleNamespace(
         admission=types.SimpleNamespace(overdue=lambda: lost),
         max_body=1,
@@ -39,7 +39,7 @@ def test_only_a_new_start_helps(lost, status):
 
 @pytest.mark.slow
 def test_a_computation_that_cannot_be_stopped(tmp_path):
-    """It reads a pipe, which TensorFlow cannot interrupt, past its deadline."""
+    """It reads a pipe, which TensorFlow cannot interrupt."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     write_signatures(tmp_path / "odd" / "1", odd_signatures)

@@ -19,7 +19,7 @@ def info(dtype):
     "dtype", ["uint8", "int16", "int64", "uint64", "float32", "float64", "bool"]
 )
 def test_tensors_come_back(rng, dtype):
-    """Through Python's JSON in both directions."""
+    """Python's JSON converts them in both directions."""
     array = (rng.normal(0, 50, (2, 3, 1)) % 200).astype(dtype)
     body = json.dumps({"instances": array.tolist()}).encode()
     inputs, row = read_inputs(parse_object(body), {"x": info(dtype)})
@@ -91,7 +91,7 @@ def test_no_outputs(row):
 
 
 def test_batches_of_different_sizes():
-    """Of which the first is empty, too."""
+    """The first batch may be empty."""
     for sizes in ((0, 2), (2, 0), (1, 2)):
         outputs = dict(zip("ab", map(np.zeros, sizes), strict=True))
         with pytest.raises(ServingError, match="inconsistent batch size"):

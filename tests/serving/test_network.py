@@ -23,7 +23,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def server(network, tmp_path_factory):
-    """`keras-radn serve` of a model file."""
+    """`keras-radn serve` with a model file."""
     folder = tmp_path_factory.mktemp("network")
     network.save(folder / "tiny.keras")
     with running_server(

@@ -1,4 +1,4 @@
-"""What a request may not cost."""
+"""Limits on the work of a request."""
 
 import io
 
@@ -13,7 +13,7 @@ from tests.serving.example_models import CLASSIFY
 
 
 def refused(source):
-    """The error of examples, before any of them is looked at by a graph."""
+    """Returns the error of examples that no graph has seen yet."""
     predictor = Predictor(None, None, None, 1, max_body=5000, max_pixels=500)
     with pytest.raises(ServingError) as caught:
         predictor.infer(None, [Task(CLASSIFY)], source, 0)

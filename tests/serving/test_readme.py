@@ -1,6 +1,6 @@
-"""The commands of serving/README.md, run as they stand there.
+"""The commands of serving/README.md, run as they are written there.
 
-But on free ports and with a tiny network.
+Only the ports and the network are others: free ones, and a tiny one.
 """
 
 import os
@@ -21,7 +21,7 @@ from tests.conftest import TINY_RADN
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
-# What there is no way to run where the tests run.
+# Commands that cannot run where the tests run.
 ELSEWHERE = {"docker", "kubectl", "pip"}
 
 
@@ -47,6 +47,32 @@ def free_port():
         return str(listener.getsockname()[1])
 
 
+def prepare(words, variables, ports):
+    """Returns a command for free ports and a tiny network; its environment."""
+
+    def move(text):
+        return re.sub("8500|8501", lambda port: ports[port[0]], text)
+
+    module = {"keras-radn": "keras_radn", "locust": "locust"}
+    if words[0] in module:
+        words = [sys.executable, "-m", module[words[0]], *words[1:]]
+    elif words[0] == "python":
+        words = [sys.executable, *words[1:]]
+    if "serve" in words:
+        words = [*words, "--rest-port", "8501", "--grpc-port", "8500"]
+    if "export" in words:
+        words = [*words, "--model", "tiny.keras"]
+    variables = {
+        "KERAS_RADN_SERVING_URL": "http://127.0.0.1:8501",
+        "KERAS_RADN_SERVING_GRPC": "127.0.0.1:8500",
+        **variables,
+    }
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
+    for name, value in variables.items():
+        environment[name] = move(value)
+    return [move(word) for word in words], environment
+
+
 @pytest.mark.nightly
 def test_commands(tmp_path, photo):
     shutil.copytree(ROOT / "serving", tmp_path / "serving")
@@ -54,30 +80,6 @@ def test_commands(tmp_path, photo):
     RADN(**TINY_RADN).save(tmp_path / "tiny.keras")
     ports = {"8501": free_port(), "8500": free_port()}
     server = None
-
-    def prepare(words, variables):
-        module = {"keras-radn": "keras_radn", "locust": "locust"}
-        if words[0] in module:
-            words = [sys.executable, "-m", module[words[0]], *words[1:]]
-        elif words[0] == "python":
-            words = [sys.executable, *words[1:]]
-        if "serve" in words:
-            words = [*words, "--rest-port", "8501", "--grpc-port", "8500"]
-        if "export" in words:
-            words = [*words, "--model", "tiny.keras"]
-        variables = {
-            "KERAS_RADN_SERVING_URL": "http://127.0.0.1:8501",
-            "KERAS_RADN_SERVING_GRPC": "127.0.0.1:8500",
-            **variables,
-        }
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
-        for name, value in variables.items():
-            environment[name] = move(value)
-        return [move(word) for word in words], environment
-
-    def move(text):
-        return re.sub("8500|8501", lambda port: ports[port[0]], text)
-
     run = set()
     try:
         for words, variables in commands():
@@ -86,7 +88,7 @@ def test_commands(tmp_path, photo):
             run.add(words[0])
             if "pytest" in words:
                 continue  # of test_other_server
-            prepared, environment = prepare(words, variables)
+            prepared, environment = prepare(words, variables, ports)
             options = {"cwd": tmp_path, "env": environment, "text": True}
             if "serve" in words:
                 server = subprocess.Popen(
@@ -113,7 +115,7 @@ def test_commands(tmp_path, photo):
 
 
 def test_other_server(endpoint):
-    """The tests of the API, told by the environment where the server is."""
+    """The tests of the API find another server by the environment."""
     ((words, variables),) = [c for c in commands() if "pytest" in c[0]]
     assert set(variables) == {
         "KERAS_RADN_SERVING_URL",

@@ -10,10 +10,7 @@ import pytest
 import requests
 from google.protobuf import text_format
 from grpc import StatusCode
-from tensorflow_serving.apis import (
-    model_management_pb2,
-    model_service_pb2_grpc,
-)
+from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
 
 from keras_radn.serving import read_config
 from keras_radn.serving.errors import ServingError
@@ -23,11 +20,9 @@ from tests.serving.example_models import (
     half_plus_two,
     write_signatures,
 )
+from tests.serving.rest_requests import PREDICT, ROW
 from tests.serving.running_server import running_server, wait_until
 from tests.serving.small_model import write_version
-
-ROW = {"instances": [[[[1, 2, 3]]]]}
-PREDICT = "/v1/models/small:predict"
 
 
 @pytest.fixture
@@ -80,7 +75,7 @@ def labelled(manager, label, name="two"):
 def test_a_label_of_a_version_that_is_not_available(
     tmp_path, two, manager, labels
 ):
-    """A new label as well as one that moves."""
+    """The label is new, or it moves."""
     with pytest.raises(ServingError, match="not currently available") as caught:
         manager.reload(config(tmp_path, entry(two, [1], **labels)))
     assert caught.value.code == StatusCode.FAILED_PRECONDITION
@@ -117,7 +112,7 @@ def test_a_version_that_cannot_be_loaded_takes_nothing_away(
 
 @pytest.mark.slow
 def test_reload_under_load(base, tmp_path):
-    """No request fails while versions come and go."""
+    """All requests succeed while versions come and go."""
     with running_server(
         tmp_path,
         *("--model-base-path", base),
@@ -194,7 +189,7 @@ def test_versions_that_are_broken_or_not_complete(base, tmp_path):
 
 @pytest.mark.slow
 def test_labels_move(tmp_path, small_config):
-    """By a call, and by the configuration file."""
+    """A call moves them, and so does the configuration file."""
     config = tmp_path / "models.config"
     shutil.copy(small_config, config)
     with (

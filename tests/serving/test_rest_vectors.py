@@ -282,7 +282,7 @@ def test_encoded_names(endpoint, post, path):
     for rest in ("", "/metadata"):
         url = f"{endpoint.url}/v1/models/{path}{rest}"
         assert requests.get(url, timeout=10).status_code == 200
-    # A slash that is none of the name.
+    # A slash that does not belong to the name.
     assert post("half/plus:two?:predict", {})[0] == 400
 
 

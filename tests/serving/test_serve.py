@@ -1,4 +1,4 @@
-"""The life of a server: start, overload, stop."""
+"""A server that starts, is overloaded, and stops."""
 
 import concurrent.futures
 import gzip
@@ -15,16 +15,11 @@ import requests
 import tensorflow as tf
 from grpc import StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tensorflow_serving.apis import (
-    predict_pb2,
-    prediction_service_pb2_grpc,
-)
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from keras_radn.cli.main import main
+from tests.serving.rest_requests import PREDICT, ROW
 from tests.serving.running_server import running_server, wait_until
-
-ROW = {"instances": [[[[1, 2, 3]]]]}
-PREDICT = "/v1/models/small:predict"
 
 
 def busy(seconds):
@@ -33,7 +28,7 @@ def busy(seconds):
 
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory, small_config):
-    """A server with room for two requests, small ones."""
+    """A server with room for two small requests."""
     with running_server(
         tmp_path_factory.mktemp("limited"),
         *("--model-config-file", small_config),
@@ -46,7 +41,7 @@ def limited(tmp_path_factory, small_config):
 
 
 def test_a_conversation(endpoint):
-    """Of both protocols; what `test_rest` and `test_grpc` do at length."""
+    """One request over each protocol; test_rest and test_grpc have more."""
     url = endpoint.url + PREDICT
     answer = requests.post(url, json=ROW, timeout=10)
     assert answer.json() == {"predictions": [[[[2.0, 4.0, 6.0]]]]}
@@ -93,7 +88,7 @@ def test_access_log(limited):
     limited.get("/v1/models/nobody")
 
     def logged(request):
-        """The last line of a request: it is written after the answer."""
+        """Returns a request's last line, which is written after the answer."""
         found = [
             line[line.index("{") :]
             for line in limited.log.read_text().splitlines()
@@ -185,7 +180,7 @@ def test_overload_is_shed_by_grpc(limited):
         calls = [stub.Predict.future(request, timeout=10) for _ in range(30)]
         codes = [call.code() for call in calls]
     assert codes.count(StatusCode.OK) >= 2
-    # The second of those that it does not even look at.
+    # RESOURCE_EXHAUSTED for those that it does not even look at.
     assert set(codes) - {StatusCode.OK} <= {
         StatusCode.UNAVAILABLE,
         StatusCode.RESOURCE_EXHAUSTED,
@@ -234,7 +229,7 @@ def test_clients_that_leave_free_their_place(limited):
 
 @pytest.mark.slow
 def test_burst_does_not_grow_memory(tmp_path, small_config):
-    """A thousand requests of a megabyte at a server of four places."""
+    """A thousand requests of a megabyte meet a server with four places."""
     with running_server(
         tmp_path, "--model-config-file", small_config, "--queue-length", 3
     ) as server:
@@ -297,7 +292,7 @@ def test_a_second_signal_ends_it(base, tmp_path):
 
 
 def serve(capsys, *arguments):
-    """Exit status and the message of a server that does not start."""
+    """Returns exit status and message of a server that does not start."""
     status = main(["serve", *map(str, arguments)])
     return status, capsys.readouterr().err
 

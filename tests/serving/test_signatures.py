@@ -1,4 +1,4 @@
-"""Requests of every method to every signature, whatever it is of."""
+"""Requests with every method to every kind of signature."""
 
 import itertools
 
@@ -41,7 +41,7 @@ _TENSORS = (
     *(np.array(b"text", object), np.array([b"a"], object), np.int64([1])),
 )
 _NAMES = ("x", "inputs", "images")
-# What no signature is at fault for: a tensor that no message can hold.
+# Not the fault of any signature: a tensor that no message can hold.
 _FINE = {501, 504}
 _FINE_CODES = {
     grpc.StatusCode.OK,
@@ -54,7 +54,7 @@ _FINE_CODES = {
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """Folder of a model per kind."""
+    """A folder of models, one of each kind."""
     folder = tmp_path_factory.mktemp("kinds")
     write_version(folder / "functions", 1, 2)
     write_signatures(folder / "examples" / "1", half_plus_two)
@@ -87,7 +87,7 @@ def channel(server):
 
 @pytest.fixture(scope="module")
 def signatures(server):
-    """Pairs of a model and one of its signatures."""
+    """Returns pairs of a model and one of its signatures."""
     pairs = []
     for model in ("functions", "examples", "odd", "network"):
         metadata = server.get(f"/v1/models/{model}/metadata").json()
@@ -136,7 +136,7 @@ def test_over_rest(server, signatures):
 
 
 def _calls(channel, model, name):
-    """Every method, with a request for the signature."""
+    """Returns every method with a request for the signature."""
     prediction = prediction_service_pb2_grpc.PredictionServiceStub(channel)
     status = model_service_pb2_grpc.ModelServiceStub(channel)
 
@@ -216,7 +216,7 @@ def test_over_grpc(server, channel, signatures):
     ],
 )
 def test_values_come_back(channel, name, value):
-    """The zeros at the end of strings, too."""
+    """This includes zeros at the end of strings."""
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
     request = predict_pb2.PredictRequest()
     request.model_spec.name = "odd"

@@ -12,7 +12,7 @@ from tests.serving.running_server import wait_until
 
 @pytest.mark.slow
 def test_sigterm_while_the_network_is_exported(tmp_path):
-    """When some of it is written."""
+    """A part of the export is written by then."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     log = tmp_path / "log.txt"

@@ -22,7 +22,7 @@ def test_without_control_group(tmp_path):
     ],
 )
 def test_limit_of_a_control_group(limit, usage, folder, cache, tmp_path):
-    """What files have in the cache can be given back."""
+    """The page cache counts as available."""
     folder = tmp_path / folder
     folder.mkdir(exist_ok=True)
     (folder / limit).write_text("1000\n")
@@ -52,7 +52,7 @@ def test_limit_of_a_control_group(limit, usage, folder, cache, tmp_path):
 def test_limit_of_the_own_group(
     membership, folder, limit, usage, tighter, tmp_path
 ):
-    """Of it and of those above it the tightest, not that of others."""
+    """The tightest limit of the group and its parents counts."""
     (tmp_path / "self").write_text(membership + "\n")
     for name in ("a.slice", "a.slice/b", "other"):
         group = tmp_path / folder / name

@@ -12,7 +12,7 @@ from keras_radn.training import ablation as ablation_module
 
 @pytest.mark.slow
 def test_table_and_curves(pairs_folder, tmp_path, capsys, monkeypatch):
-    """Two rows of Table 2, tiny; a second call trains nothing again."""
+    """Two tiny rows of Table 2; a second call trains nothing again."""
     monkeypatch.setitem(
         ablation_module.TABLES, 2, {"residual_0": 29.8, "residual_6": 31.05}
     )
@@ -87,7 +87,7 @@ def test_a_random_encoder_has_no_radn2(monkeypatch, tmp_path):
 
 
 def test_radn1_starts_at_random(monkeypatch, tmp_path):
-    """Whatever weights are given for the encoders of the other rows."""
+    """The encoder weights of the other rows do not matter."""
     trained = {}
 
     def record(config, rows, output):
@@ -112,7 +112,7 @@ def test_bad_arguments(tmp_path):
 
 
 def test_competitors_are_trained_with_the_rows(monkeypatch, tmp_path):
-    """Under the same budget, but without what is for a RADN only."""
+    """They share the budget, but not what is for a RADN only."""
     asked = {}
 
     def record(config, rows, output):

@@ -15,7 +15,7 @@ from keras_radn import training
 from keras_radn.cli.main import main
 from keras_radn.training import make_strategy
 from keras_radn.training.distribution import is_chief
-from tests.training.networks import SMALL_RADN
+from tests.conftest import SMALL_RADN
 
 WORKER = Path(__file__).with_name("worker.py")
 STEPS, STEPS_PER_EPOCH = 12, 2
@@ -23,7 +23,7 @@ STEPS, STEPS_PER_EPOCH = 12, 2
 
 @pytest.fixture
 def command(tmp_path, pairs_folder):
-    """Trains a tiny RADN with batch norms, on patches of 32."""
+    """Trains a tiny RADN with batch norms on patches of 32 pixels."""
     config = tmp_path / "config.toml"
     model = "\n".join(
         f"{key} = {list(value) if isinstance(value, tuple) else value}"
@@ -92,7 +92,7 @@ def losses(run):
 
 
 def kill_in_the_middle(process, run, chief=None):
-    """Ends a process without notice once its run has two checkpoints."""
+    """Kills a process once its run has two checkpoints."""
     chief = chief or process
     log = run / "log.csv"
     deadline = time.monotonic() + 200
@@ -114,11 +114,13 @@ def free_ports(count):
 
 @pytest.mark.nightly
 def test_replicas_equal_one_replica(command, tmp_path):
-    """A device that is killed and goes on; two; two machines of which one dies.
+    """Replicas on one or two machines train as one does, even if killed.
 
-    All see the batches of a single replica, cut in parts; the batch norms see
-    the statistics of the joint batch, and its gradient is what is clipped. In
-    float64, so that Adam does not blow up differences of rounding.
+    There are a device that is killed and goes on, two devices, and two
+    machines, one of which dies. All see the batches of a single replica, cut in
+    parts; the batch norms see the statistics of the joint batch, and its
+    gradient is what is clipped. In float64, so that Adam does not blow up
+    differences of rounding.
     """
     kill_in_the_middle(command("single"), tmp_path / "single")
     finish(command("single"))
@@ -173,7 +175,7 @@ def test_bad_tf_config(text, monkeypatch):
 
 
 def test_goes_on_after_a_loss(monkeypatch, tmp_path, capsys):
-    """In a new process, a limited number of times."""
+    """A new process goes on, a limited number of times."""
     config = tmp_path / "config.toml"
     config.write_text('stills = "stills"')
     command = ["train", "--config", str(config), "-o", str(tmp_path / "run")]

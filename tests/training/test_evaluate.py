@@ -14,7 +14,7 @@ from tests.conftest import TINY_RADN
 
 
 def gaussian_ssim(first, second):
-    """Per channel over windows of 11x11 that lie in the image."""
+    """Computes SSIM per channel over the 11x11 windows inside the image."""
     values = []
     for channel in range(3):
         x, y = (
@@ -51,7 +51,7 @@ def test_evaluation_follows_the_protocol(pairs_folder):
 
 @pytest.mark.slow
 def test_evaluation_of_an_ensemble(pairs_folder, tiny_radn):
-    """What is measured is what `deblur` gives with the same options."""
+    """It measures what `deblur` returns with the same options."""
     model = tiny_radn()
     blurred, sharp = ImagePairs(pairs_folder).whole(0)
     for options in (
@@ -82,7 +82,7 @@ def test_evaluation_in_a_dtype(dtype, pairs_folder, tiny_radn):
 def test_images_are_whole_whatever_memory_is_free(
     multi_scale, tmp_path, monkeypatch
 ):
-    """Of 1280x720, which the ensemble of scales cuts otherwise."""
+    """The ensemble of scales would cut 1280x720 differently."""
     monkeypatch.setattr(tiling, "available_bytes", lambda: 2**28)
     image = np.zeros((720, 1280, 3), "uint8")
     for name in ("blur", "sharp"):
@@ -109,7 +109,7 @@ def test_images_are_whole_whatever_memory_is_free(
 
 @pytest.mark.parametrize("kind", ["random", "photo"])
 def test_metrics_equal_scikit_images(kind, rng):
-    """The Keras metric as well, on images of 8 bits in [0, 1]."""
+    """The Keras metric agrees, too, on images of 8 bits in [0, 1]."""
     if kind == "random":
         sharp = rng.integers(256, size=(40, 31, 3)).astype("uint8")
     else:
@@ -139,7 +139,7 @@ def test_equal_images_have_100_db(photo):
 
 
 def test_the_metric_takes_the_weights_of_a_balanced_stream(pairs_folder):
-    """As scikit-image's values, averaged by NumPy."""
+    """It equals NumPy's weighted mean of scikit-image's values."""
     batches = patch_dataset(
         [ImagePairs(pairs_folder)], [1.0], 16, 3, balance=1e-2
     )

@@ -6,7 +6,7 @@ from keras_radn.training.statistics import measure_statistics, norms_of
 
 
 def test_statistics_are_those_of_all_images(rng):
-    """Of two norms, the second behind the first, against NumPy."""
+    """Two norms, one behind the other, are compared with NumPy."""
     inputs = keras.Input((None, None, 3))
     first, second = (BatchNormalization(epsilon=1e-3) for _ in range(2))
     x = keras.layers.Conv2D(4, 1, name="conv")(inputs)

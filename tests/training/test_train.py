@@ -1,7 +1,6 @@
-import csv
+"""Whole training runs, resumed runs, and settings that are refused."""
+
 import dataclasses
-import io
-import itertools
 import json
 import math
 import subprocess
@@ -10,74 +9,16 @@ import sys
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
-from rich.console import Console
 
 from keras_radn import RADN, Deblurrer, ResidualBaseline
-from keras_radn.datasets import BlurStrength, ImagePairs, SyntheticBlur
 from keras_radn.files import partial_name
 from keras_radn.files.training_log import COLUMNS
-from keras_radn.layers.batch_normalization import BatchNormalization
 from keras_radn.models.packaged_weights import read_weights
-from keras_radn.training import (
-    TrainingConfig,
-    evaluate_pairs,
-    run,
-    run_folder,
-    train,
-)
-from keras_radn.training.batches import draws_of, parts_after
-from keras_radn.training.callbacks import (
-    Checkpoint,
-    DeadFilters,
-    FreezeNorms,
-    Guard,
-    TrainingProgress,
-    Validation,
-)
-from keras_radn.training.sources import source_shares, training_sources
-from tests.training.networks import SMALL_RADN
-
-# The log of an interrupted run is closed by the garbage collector.
-interrupts = pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)
-
-
-@pytest.fixture
-def config(stills_folder, pairs_folder):
-    return TrainingConfig(
-        preset="radn4",
-        encoder_weights="random",
-        model=SMALL_RADN,
-        stills=str(stills_folder),
-        pairs=str(pairs_folder),
-        pairs_share=0.5,
-        validation=str(pairs_folder),
-        patch_size=32,
-        batch_size=2,
-        steps=5,
-        warmup_steps=1,
-        decay_steps=None,
-        learning_rate=5e-4,
-        steps_per_epoch=2,
-        ema_momentum=0.5,
-        balance=1e-2,
-        freeze_norms=3,
-        progression=[
-            {
-                "step": 3,
-                "patch_size": 48,
-                "batch_size": 3,
-                "learning_rate": 1e-4,
-                "strength": {"path_scale": 1.0},
-            }
-        ],
-    )
-
-
-def read_log(run):
-    return np.genfromtxt(run / "log.csv", delimiter=",", names=True)
+from keras_radn.training import evaluate_pairs, run, train
+from keras_radn.training.callbacks import Checkpoint, Guard
+from tests.conftest import SMALL_RADN
+from tests.training.logs import interrupts, read_log
+from tests.training.recipes import SMALL_BASELINE
 
 
 def test_starts_as_a_smaller_network(config, tmp_path, rng):
@@ -109,7 +50,7 @@ def test_start_that_is_not_there(config, start):
 
 @pytest.mark.parametrize("name", ["last.keras", "config.json"])
 def test_a_file_of_the_run_is_cut_short(name, config, tmp_path):
-    """As by a full disk under another program."""
+    """A full disk under another program leaves such files."""
     RADN(**SMALL_RADN).save(tmp_path / "last.keras")
     text = json.dumps(dataclasses.asdict(config))
     (tmp_path / "config.json").write_text(text)
@@ -126,7 +67,7 @@ def test_a_file_of_the_run_is_cut_short(name, config, tmp_path):
 @interrupts
 @pytest.mark.slow
 def test_a_resumed_run_equals_the_unbroken_one(config, tmp_path, monkeypatch):
-    """Interrupted before a checkpoint, and again after another one."""
+    """It is interrupted before one checkpoint and after another."""
     unbroken = train(config, tmp_path / "unbroken")
     assert int(unbroken.optimizer.iterations) == 5
 
@@ -179,9 +120,9 @@ def test_a_resumed_run_equals_the_unbroken_one(config, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_checkpoint_loads_with_the_package_alone(config, tmp_path):
+def test_a_checkpoint_loads_with_the_package_alone(quick, tmp_path):
     short = dataclasses.replace(
-        config, optimizer="muon", steps=1, progression=[]
+        quick, optimizer="muon", steps=1, progression=[]
     )
     train(short, tmp_path)
     script = (
@@ -197,9 +138,9 @@ def test_a_checkpoint_loads_with_the_package_alone(config, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_longer_run_falls_to_zero_at_its_new_end(config, tmp_path):
+def test_a_longer_run_falls_to_zero_at_its_new_end(quick, tmp_path):
     short = dataclasses.replace(
-        config, steps=2, learning_rate=8e-4, decay_steps=1, progression=[]
+        quick, steps=2, learning_rate=8e-4, decay_steps=1, progression=[]
     )
     train(short, tmp_path)
     train(dataclasses.replace(short, steps=6, decay_steps=2), tmp_path)
@@ -210,10 +151,10 @@ def test_a_longer_run_falls_to_zero_at_its_new_end(config, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_with_other_settings(config, tmp_path):
-    """Of validation, epochs and steps; what a killed run left is removed."""
+def test_a_run_goes_on_with_other_settings(quick, tmp_path):
+    """Validation, epochs and steps change; a killed run's leftovers go."""
     config = dataclasses.replace(
-        config, steps=1, steps_per_epoch=1, progression=[]
+        quick, steps=1, steps_per_epoch=1, progression=[]
     )
     leftover, log = tmp_path / partial_name("last.keras"), tmp_path / "log.csv"
     for changes in (
@@ -239,11 +180,11 @@ def test_a_run_goes_on_with_other_settings(config, tmp_path):
     np.testing.assert_array_equal(validated, [False, True, True, True, False])
     assert (tmp_path / "best.keras").read_bytes() == best
     for name, value in {
-        "preset": "radn3",
+        "preset": "residual_3",
         "dtype": "mixed_bfloat16",
         "optimizer": "muon",
         "ema_momentum": 0.0,
-        "model": {**SMALL_RADN, "growth_rate": 8},
+        "model": {**SMALL_BASELINE, "blocks": 2},
     }.items():
         other = dataclasses.replace(config, **{name: value})
         with pytest.raises(ValueError, match=rf"{name}=.*another folder"):
@@ -269,28 +210,10 @@ def test_averaged_weights_are_validated_in_half_precision(config, tmp_path):
     assert psnr[0] == pytest.approx(psnr[1], abs=1e-4)
 
 
-def test_log_has_the_share_of_filters_that_are_zero_everywhere():
-    model = keras.Sequential(
-        [
-            keras.Input((8, 8, 3)),
-            keras.layers.Conv2D(4, 3, activation="relu", name="relu"),
-            keras.layers.Conv2D(2, 1, name="linear"),
-        ]
-    )
-    bias = model.get_layer("relu").bias
-    bias.assign([5.0, -1e3, 5.0, -1e3])
-    model.compile("sgd", "mean_squared_error")
-    images = np.random.default_rng(0).random((4, 8, 8, 3))
-    log = model.fit(
-        images, np.ones((4, 6, 6, 2)), verbose=0, callbacks=[DeadFilters()]
-    )
-    assert log.history["dead_filters"] == [pytest.approx(2 / 6)]
-
-
 @interrupts
 @pytest.mark.slow
 def test_averaged_weights_are_written(config, tmp_path):
-    """With a momentum of 1 they stay what they were at the start."""
+    """With a momentum of 1 they stay as they were at the start."""
     frozen = dataclasses.replace(
         config, ema_momentum=1.0, steps=2, progression=[]
     )
@@ -302,179 +225,14 @@ def test_averaged_weights_are_written(config, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("averaged", [False, True])
-def test_validation_equals_evaluation(averaged, config, tiny_radn):
-    """Of the averaged weights, if there are any, and nothing else changes."""
-    model = tiny_radn()
-    optimizer = keras.optimizers.Adam(use_ema=averaged)
-    model.compile(optimizer)
-    if averaged:
-        optimizer.build(model.trainable_variables)
-        current = model.get_weights()
-    pairs = ImagePairs(config.validation)
-    validation = Validation(pairs)
-    validation.set_model(model)
-    logs = {}
-    validation.on_epoch_end(0, logs)
-    if averaged:
-        for a, b in zip(current, model.get_weights(), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
-        optimizer.finalize_variable_values(model.trainable_variables)
-    deblurrer = Deblurrer(model, dtype="float32", tile=None)
-    rows = evaluate_pairs(config.validation, deblurrer)
-    for key in ("psnr", "ssim"):
-        expected = np.mean([row[f"deblurred_{key}"] for row in rows])
-        assert logs[f"val_{key}"] == pytest.approx(expected, abs=1e-3)
-
-
-def test_validation_of_some_images_in_some_epochs(config, tiny_radn):
-    pairs = ImagePairs(config.validation)
-    validation = Validation(pairs, images=1, epochs=2)
-    np.testing.assert_array_equal(validation.indices, [0])
-    model = tiny_radn()
-    model.compile("adam", "mse")
-    validation.set_model(model)
-    logs = {}
-    validation.on_epoch_end(0, logs)
-    assert math.isnan(logs["val_psnr"])
-    validation.on_epoch_end(1, logs)
-    assert logs["val_psnr"] > 0
-
-
-def test_norms_freeze_at_a_step(rng):
-    images = rng.random((2, 8, 8, 3), "float32")
-    pairs = tf.data.Dataset.from_tensors((images, np.sqrt(images)))
-    norm = BatchNormalization()
-    model = keras.Sequential([norm, keras.layers.Conv2D(3, 1)])
-    model.compile(loss="mean_squared_error")
-    seen = []
-    note = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda batch, logs: seen.append(norm.get_weights())
-    )
-    options = {"shuffle": False, "verbose": 0}
-    model.fit(pairs.repeat(4), callbacks=[FreezeNorms(2), note], **options)
-    for step, pair in enumerate(itertools.pairwise(seen), start=1):
-        gamma, beta, *averages = (
-            np.any(before != after) for before, after in zip(*pair, strict=True)
-        )
-        assert gamma
-        assert beta
-        assert averages == [step < 2] * 2
-    model.fit(pairs, callbacks=[note], **options)
-    assert np.any(seen[-1][2] != seen[-2][2])
-
-
-def test_the_best_weights_are_written(config, tiny_radn):
-    """When they validate better than all before, as the averaged ones."""
-    model = tiny_radn()
-    model.compile(keras.optimizers.Adam(use_ema=True))
-    model.optimizer.build(model.trainable_variables)
-    [average] = [
-        model.optimizer._model_variables_moving_average[i]
-        for i, v in enumerate(model.trainable_variables)
-        if v.path == "reconstruction/bias"
-    ]
-    bias = model.get_layer("reconstruction").bias
-    written = []
-    validation = Validation(
-        ImagePairs(config.validation),
-        best=-100,
-        write_best=lambda: written.append(bias.numpy()[0]),
-    )
-    validation.set_model(model)
-    for value in (1.0, 9.0, 0.5):  # worse than the first one; better
-        average.assign([value] * 3)
-        validation.on_epoch_end(0, {})
-    assert written == [1.0, 0.5]
-
-
-@pytest.mark.slow
-def test_progress(tiny_radn, rng):
-    """A line per epoch: steps, metrics, speed and what is left."""
-    console = Console(record=True, file=io.StringIO())
-    images = rng.random((4, 16, 16, 3), "float32")
-    progress = TrainingProgress(4, lambda step: 2, console=console)
-    with progress.bar:
-        tiny_radn().fit(
-            images, images, 2, epochs=2, callbacks=[progress], verbose=0
-        )
-    lines = console.export_text().splitlines()
-    assert len(lines) == 2
-    assert lines[0].startswith("step 2/4  loss ")
-    assert "images/s" in lines[0]
-    assert lines[1].startswith("step 4/4  loss ")
-    assert lines[1].endswith("0:00:00 left")
-
-
-def test_rows_after_the_checkpoint_are_cut(tmp_path):
-    log = tmp_path / "log.csv"
-    run_folder._cut_log(log, 0)
-    assert not log.exists()
-    for text, steps, psnr, best in (
-        ("", None, None, -math.inf),  # killed in the first epoch
-        ("step,val_psnr\n5,9\n7,NA\n8,10\n", [5, 7], [9, math.nan], 10),
-        ("step,val_psnr\n5,nan\n", [5], [math.nan], -math.inf),
-        ("step,val_step\n5,1\n", [5], [math.nan], -math.inf),
-        ("step,val_psnr\n8,9\n", [], [], 9),
-    ):
-        log.write_text(text)
-        assert run_folder._best_psnr(log) == best
-        run_folder._cut_log(log, 7)
-        if steps is None:
-            assert log.read_text() == ""
-            continue
-        with log.open(newline="") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-        assert tuple(reader.fieldnames) == COLUMNS
-        assert [float(row["step"]) for row in rows] == steps
-        np.testing.assert_array_equal(
-            [float(row["val_psnr"].replace("NA", "nan")) for row in rows], psnr
-        )
-
-
 def test_an_unknown_argument_of_the_network(config):
     wrong = dataclasses.replace(config, model={"atention": False})
     with pytest.raises(ValueError, match=r"unknown entry.*atention"):
         run.new_model(wrong)
 
 
-def test_sources_and_shares(config):
-    sources = training_sources(config)
-    assert [type(source) for source in sources] == [ImagePairs, SyntheticBlur]
-    assert source_shares(config) == [0.5, 0.5]
-    for alone in ("pairs", "stills"):
-        other = {"pairs": "stills", "stills": "pairs"}[alone]
-        one = dataclasses.replace(config, **{other: None})
-        assert source_shares(one) == [1.0]
-    wrong = dataclasses.replace(config, strength={"wobble": 1})
-    with pytest.raises(ValueError, match=r"unknown entry.*wobble"):
-        training_sources(wrong)
-    later = dataclasses.replace(
-        config, progression=[{"step": 3, "strength": {"wobble": 1}}]
-    )
-    with pytest.raises(ValueError, match=r"unknown entry.*wobble"):
-        train(later, "nowhere")
-    jpeg = dataclasses.replace(config, strength={"jpeg": 1.0})
-    assert training_sources(jpeg)[1].strength.jpeg == 1
-
-
-def test_blur_of_a_later_part(config):
-    """The stream of each part is made from its own strength."""
-    sources = training_sources(config)
-    draws = [
-        draws_of(stage, sources, stage.seed) for *_, stage in config.stages()
-    ]
-    assert [part.patch_size for part in draws] == [32, 48]
-    blurs = [part.sources[1].strength for part in draws]
-    assert blurs == [BlurStrength(), BlurStrength(path_scale=1.0)]
-    assert parts_after(config, 0) == [(0, 0, 3), (1, 3, 5)]
-    assert parts_after(config, 4) == [(1, 4, 5)]  # goes on in the second
-
-
 def test_wrong_settings_before_the_data(config, tmp_path):
-    """To read all images takes minutes."""
+    """Reading all images would take minutes."""
     wrong = dataclasses.replace(config, patch_size=256, decay_steps=99)
     with pytest.raises(ValueError, match="must fit into `steps`"):
         train(wrong, tmp_path / "run")
@@ -501,7 +259,7 @@ def test_networks_of_both_tables(config):
 
 @pytest.mark.nightly
 def test_step_of_the_whole_network(rng):
-    """The default network trains in mixed precision; nothing explodes."""
+    """The default network trains in mixed precision without diverging."""
     model = RADN(dtype="mixed_bfloat16")
     blurred = rng.random((2, 64, 64, 3), "float32")
     losses = [model.train_on_batch(blurred, 0.9 * blurred)[0] for _ in range(4)]
@@ -515,9 +273,9 @@ def test_step_of_the_whole_network(rng):
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["before the step", "by the step"])
 def test_nan_stops_and_keeps_the_last_checkpoint(
-    config, tmp_path, monkeypatch, when
+    quick, tmp_path, monkeypatch, when
 ):
-    config = dataclasses.replace(config, steps=4, steps_per_epoch=1)
+    config = dataclasses.replace(quick, steps=4, steps_per_epoch=1)
     callback = {
         "before the step": "on_train_batch_begin",
         "by the step": "on_train_batch_end",
@@ -526,7 +284,7 @@ def test_nan_stops_and_keeps_the_last_checkpoint(
 
     def spoil(self, batch, logs=None):
         if int(self.model.optimizer.iterations) == 2:
-            kernel = self.model.get_layer("stem_conv").kernel
+            kernel = self.model.get_layer("encoder1_conv").kernel
             kernel.assign(kernel * np.nan)
         original(self, batch, logs)
 

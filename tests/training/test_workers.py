@@ -7,14 +7,14 @@ import keras
 import numpy as np
 import pytest
 
-from keras_radn import RADN
+from keras_radn import ResidualBaseline
 from keras_radn.training import TrainingConfig, train_in_processes
 from keras_radn.training.team import AverageWeights, Team
-from tests.training.networks import SMALL_RADN
+from tests.training.recipes import SMALL_BASELINE
 
 
 def test_weights_become_their_mean(tmp_path):
-    """Of two models, weights and momenta, against NumPy."""
+    """The weights and momenta of two models are compared with NumPy."""
     barrier = threading.Barrier(2)
     models, callbacks = [], []
     for index in range(2):
@@ -58,9 +58,8 @@ def test_nobody_waits_for_ever(tmp_path, monkeypatch):
 @pytest.fixture
 def config(stills_folder):
     return TrainingConfig(
-        preset="radn4",
-        encoder_weights="random",
-        model=SMALL_RADN,
+        preset="residual_0",
+        model=SMALL_BASELINE,
         stills=str(stills_folder),
         patch_size=16,
         batch_size=2,
@@ -75,7 +74,7 @@ def config(stills_folder):
 def test_two_processes_train_one_network(config, tmp_path):
     train_in_processes(config, tmp_path / "run", 2)
     model = keras.models.load_model(tmp_path / "run" / "last.keras")
-    assert isinstance(model, RADN)
+    assert isinstance(model, ResidualBaseline)
     assert int(model.optimizer.iterations) == 4
     assert (tmp_path / "run" / "weights.npz").exists()
 

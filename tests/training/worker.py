@@ -1,4 +1,4 @@
-"""`keras-radn` on a chosen number of CPUs, with the trained weights written.
+"""Runs `keras-radn` on a number of CPUs and writes the trained weights.
 
 python worker.py CPUS WEIGHTS train ...
 """
@@ -16,7 +16,7 @@ from keras_radn.cli.main import main
 
 
 def train(*arguments, **options):
-    """Trains, and writes what this process has of the weights."""
+    """Trains, and writes this process's copy of the weights."""
     model = original(*arguments, **options)
     np.savez(sys.argv[2], *model.get_weights())
     return model

@@ -4,10 +4,10 @@ import pytest
 
 @pytest.fixture
 def known_offsets():
-    """Sets the offsets of deformable convolutions, the same everywhere."""
+    """Sets the offsets of deformable convolutions to one value everywhere."""
 
     def set_offsets(conv, offsets):
-        """`offsets`: `(dy, dx)` in pixels of the features for each tap."""
+        """Takes `(dy, dx)` in pixels of the features for each tap."""
         kernel, bias = conv.offset_conv.get_weights()
         values = np.broadcast_to(offsets, (3, 3, 2)).ravel()
         assert bias.shape == values.shape

@@ -7,7 +7,7 @@ ROWS = "epoch,loss,step,val_psnr\n0,0.5,2,nan\n1,0.4,4,24.5\n"
 
 
 def test_curves(tmp_path):
-    """A line per log; steps without a validation are left out."""
+    """Each log has a line; steps without a validation are left out."""
     for name in "ab":
         (tmp_path / name).write_text(ROWS)
     figure = training_curves({name: tmp_path / name for name in "ab"})

@@ -12,7 +12,7 @@ def image(photo):
 
 
 def rendered(figure):
-    """Draws, so that a warning of Matplotlib is an error."""
+    """Draws a figure, so that a warning of Matplotlib is an error."""
     figure.savefig(io.BytesIO(), format="png", bbox_inches="tight")
     return figure
 
@@ -48,10 +48,10 @@ def test_noise_is_not_structure(image, rng):
     assert high - low > 0.02
 
 
-# Of the last one float32's logarithm is larger than that of its own limit.
+# For the last one, the logarithm in float32 exceeds that of its own limit.
 @pytest.mark.parametrize("peak", [1.0, 5000.0, np.float32(103.1)])
 def test_attention(image, peak):
-    """One scale for all points, logarithmic; zeros are drawn, too."""
+    """All points share a logarithmic scale, and zeros are drawn."""
     maps = [np.zeros((60, 90), "float32"), np.ones((60, 90), "float32")]
     maps[0][3, 4] = peak
     points = [(10, 20), (80.5, 50)]

@@ -27,14 +27,14 @@ def tiny_baseline():
 
 
 def upsampled(values, stride):
-    """scikit-image's bilinear interpolation, cropped to the image."""
+    """Applies scikit-image's bilinear interpolation, cropped to the image."""
     shape = [stride * side for side in values.shape]
     resized = transform.resize(values, shape, order=1, mode="edge")
     return resized[:HEIGHT, :WIDTH]
 
 
 def input_of(model, layer, image):
-    """What a layer of a model sees, from a float image."""
+    """Returns the input of a model's layer for a float image."""
     network = keras.Model(model.inputs[0], model.get_layer(layer).input)
     return np.asarray(network(image[np.newaxis].astype("float32")))[0]
 
@@ -118,7 +118,7 @@ def test_known_sampling_points(tiny_radn, image, known_offsets):
 
 @pytest.mark.parametrize("pool", [1, 2])
 def test_attention(tiny_radn, image, pool):
-    """A row of equation 5 and the residual of equation 6, by loops."""
+    """A row of equation 5 and the residual of equation 6 equal loops."""
     model = tiny_radn(stem_pool=True, attention_pool=pool)
     layer = model.get_layer("attention")
     for variable in layer.query_conv.weights:  # no position outweighs all

@@ -1,4 +1,4 @@
-"""Files that PyTorch wrote, against PyTorch's own forward pass.
+"""Files written by PyTorch, compared with PyTorch's own forward pass.
 
 `make test-backends` runs it in an environment of its own.
 """
@@ -18,7 +18,7 @@ WIDTH = 4
 
 @pytest.fixture
 def image(rng):
-    """Of an odd size; and padded as PyTorch's network needs it."""
+    """An image of odd sides, and the same padded for PyTorch's network."""
     image = rng.random((21, 37, 3), "float32")
     return image, np.pad(image, [(0, 11), (0, 11), (0, 0)], mode="reflect")
 
@@ -64,7 +64,7 @@ def decode(state, x):
 
 
 def dmphn_1_2(states, image):
-    """DMPHN of two levels, as its authors wrote it: patch by patch."""
+    """A DMPHN of two levels, patch by patch as its authors wrote it."""
     x = torch.from_numpy(image.transpose(2, 0, 1)[np.newaxis]) - 0.5
     top, bottom = torch.chunk(x, 2, dim=2)
     features = torch.cat(
@@ -78,7 +78,7 @@ def dmphn_1_2(states, image):
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_dmphn(zipped, image, rng, tmp_path, monkeypatch):
-    """By the command; files as PyTorch writes them now, and as before 1.6."""
+    """The command reads files of PyTorch, new ones and from before 1.6."""
     config = {"levels": 2, "width": WIDTH}
     monkeypatch.setattr(peers.DMPHN, "presets", {"tiny": {"config": config}})
     monkeypatch.setitem(peers.PRESETS, "tiny", peers.DMPHN)
@@ -135,7 +135,7 @@ def test_deblurgan(image, rng, tmp_path):
 
 
 class Code:
-    """What a file must not run."""
+    """An object that runs code where a file of weights is unpickled."""
 
     def __reduce__(self):
         return exec, ("raise SystemExit('a file ran code')",)

@@ -58,7 +58,7 @@ template <typename T>
 struct Convolutions {
   using C = typename Wide<T>::Type;
 
-  // From a kernel [size, size, channels, filters]; the bias may be null.
+  // Packs a kernel [size, size, channels, filters]; the bias may be null.
   void (*pack)(const C* kernel, const C* bias, int64_t size, int64_t channels,
                int64_t filters, void* weights);
   // `first` may be null, or a 1x1 convolution whose result the other one, which
@@ -75,7 +75,7 @@ struct Convolutions {
   void (*add_wide)(const Convolution<T>*, const Convolution<T>&,
                    const Pixels<const T>&, const Pixels<C>&, int64_t begin,
                    int64_t end, void* scratch);
-  // From a kernel [4, 4, filters, channels]; the bias may be null.
+  // Packs a kernel [4, 4, filters, channels]; the bias may be null.
   void (*pack_deconvolution)(const C* kernel, const C* bias, int64_t channels,
                              int64_t filters, void* weights);
   // A deconvolution of 4x4 with stride 2 of concatenated parts. The rows are
@@ -87,10 +87,10 @@ struct Convolutions {
   void (*bias_relu)(const C* bias, int64_t channels, const Pixels<T>&,
                     int64_t begin, int64_t end);
 
-  // From keys [positions, depth] and values [positions, channels].
+  // Packs keys [positions, depth] and values [positions, channels].
   void (*pack_attention)(const T* keys, const T* values, int64_t positions,
                          int64_t depth, int64_t channels, void* packed);
-  // Of pixels.
+  // `begin` and `end` are numbers of pixels.
   void (*attend)(const Attention<T>&, int64_t begin, int64_t end,
                  void* scratch);
 };

@@ -120,32 +120,31 @@ class DeformUnitsOp : public tensorflow::OpKernel {
     }
   };
 
+  // A 3x3 kernel over a padded map, whose outputs are as large as the map.
+  static Geometry UnitGeometry(int64_t batch, const Pixels<B>& outputs) {
+    Geometry g = {};
+    g.batch = batch;
+    g.height = g.out_height = outputs.height;
+    g.width = g.out_width = outputs.width;
+    g.rows = batch * outputs.height;
+    g.kernel_height = g.kernel_width = 3;
+    g.stride_y = g.stride_x = 1;
+    g.dilation_y = g.dilation_x = 1;
+    g.pad_top = g.pad_left = 1;
+    g.offset_groups = 1;
+    return g;
+  }
+
   // max(0, sum of the samples + bias) becomes channels of `outputs`.
   void SumSamples(OpKernelContext* context, const TensorShape& shape,
                   const B* products, const Pixels<float>& offsets,
                   const Tensor& bias, const Pixels<B>& outputs) const {
     const int64_t filters = bias.NumElements(), width = outputs.width;
-    const int64_t rows = shape.dim_size(0) * outputs.height;
-    const Geometry g{shape.dim_size(0),
-                     outputs.height,
-                     width,
-                     outputs.height,
-                     width,
-                     0,
-                     rows,
-                     3,
-                     3,
-                     1,
-                     1,
-                     1,
-                     1,
-                     1,
-                     1,
-                     1};
+    const Geometry g = UnitGeometry(shape.dim_size(0), outputs);
     Layout layout = Layout::Sum(g, filters);
     layout.out_pixel = outputs.pixel;
     layout.offset_pixel = offsets.pixel;
-    Parallel(context, rows, width * kTaps * (10 + filters / 4),
+    Parallel(context, g.rows, width * kTaps * (10 + filters / 4),
              [&](int64_t begin, int64_t end) {
                std::vector<char> scratch(ScratchBytes(g));
                for (int64_t p = begin * width; p < end * width; ++p) {

@@ -40,7 +40,7 @@ InstructionSet Detect() {
   const auto is_wanted = [wanted](const char* name) {
     return wanted != nullptr && std::strcmp(wanted, name) == 0;
   };
-  // A name that is none of these chooses nothing.
+  // An unknown name is ignored.
   const bool any = !is_wanted("portable") && !is_wanted("avx2") &&
                    !is_wanted("avx512") && !is_wanted("avx512_bf16");
   const auto allowed = [&](const char* name) { return any || is_wanted(name); };

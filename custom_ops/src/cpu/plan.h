@@ -25,7 +25,7 @@ struct IndexOf<double> {
   using Type = int64_t;
 };
 
-// Columns of the output that are computed before the next row: neighbouring
+// Columns of the output that are computed before the next row: neighboring
 // rows then find their samples in the L2 cache.
 constexpr int64_t kTileWidth = 64;
 

@@ -1,4 +1,4 @@
-// The arithmetic on the GPU. `Axis` in cpu/plan.h is the same rule.
+// The arithmetic on the GPU.
 //
 // Threads that follow each other take the vectors of 16 bytes of a pixel's
 // channels, so that a warp reads whole cache lines at each corner. All
@@ -12,7 +12,10 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
-#include <cstring>
+
+#include "cuda/locations.h"
+#include "cuda/vectors.h"
+#include "sampling.h"
 
 namespace keras_radn {
 namespace cuda {
@@ -21,153 +24,10 @@ namespace {
 // With these no kernel spills registers on sm_75 to sm_120 (CUDA 13.0).
 constexpr int kForwardThreads = 256, kGradientThreads = 128;
 constexpr int64_t kMaxBlocks = 0x7fffffff;
-constexpr int kVectorBytes = 16;
 
 // Threads that share a sample in the backward pass. More would add to the
 // same three sums more often than it gains.
 constexpr int64_t kMaxTeam = 8;
-
-__device__ inline float Widen(float value) { return value; }
-__device__ inline float Widen(__half value) { return __half2float(value); }
-__device__ inline float Widen(__nv_bfloat16 value) {
-  return __bfloat162float(value);
-}
-
-__device__ inline void Round(float value, float* out) { *out = value; }
-__device__ inline void Round(float value, __half* out) {
-  *out = __float2half_rn(value);
-}
-__device__ inline void Round(float value, __nv_bfloat16* out) {
-  *out = __float2bfloat16_rn(value);
-}
-
-// Channels are read and written one by one, or 16 bytes at a time. Intrinsics
-// make that one instruction for sure: compilers split some stores of structs.
-template <int kLanes, typename T>
-__device__ inline void Load(const T* from, float (&values)[kLanes]) {
-  if constexpr (kLanes == 1) {
-    values[0] = Widen(*from);
-  } else {
-    T lanes[kLanes];
-    const uint4 bits = __ldg(reinterpret_cast<const uint4*>(from));
-    static_assert(sizeof(bits) == sizeof(lanes), "not a vector");
-    memcpy(lanes, &bits, sizeof(bits));
-#pragma unroll
-    for (int i = 0; i < kLanes; ++i) values[i] = Widen(lanes[i]);
-  }
-}
-
-template <int kLanes, typename T>
-__device__ inline void Store(const float (&values)[kLanes], T* to) {
-  if constexpr (kLanes == 1) {
-    Round(values[0], to);
-  } else {
-    T lanes[kLanes];
-#pragma unroll
-    for (int i = 0; i < kLanes; ++i) Round(values[i], &lanes[i]);
-    uint4 bits;
-    static_assert(sizeof(bits) == sizeof(lanes), "not a vector");
-    memcpy(&bits, lanes, sizeof(bits));
-    __stwb(reinterpret_cast<uint4*>(to), bits);
-  }
-}
-
-// Adds scale * values.
-template <int kLanes>
-__device__ inline void AtomicAdd(float scale, const float (&values)[kLanes],
-                                 float* to) {
-  int i = 0;
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900 && CUDART_VERSION >= 12040
-#pragma unroll
-  for (; i + 4 <= kLanes; i += 4) {
-    atomicAdd(reinterpret_cast<float4*>(to + i),
-              make_float4(scale * values[i], scale * values[i + 1],
-                          scale * values[i + 2], scale * values[i + 3]));
-  }
-#endif
-#pragma unroll
-  for (; i < kLanes; ++i) atomicAdd(to + i, scale * values[i]);
-}
-
-// A coordinate between two pixels of an axis. A pixel outside of the image has
-// weight and slope 0, and the index of its neighbour.
-struct Axis {
-  bool inside;
-  int32_t pixel[2];
-  float weight[2];
-  float slope[2];  // derivative of the weight
-};
-
-// The integer part of the offset is added as an integer: a sum of floats would
-// lose the fraction in wide images. Comparisons are false for NaN.
-__device__ inline Axis LocateAxis(int64_t base, float offset, int64_t size) {
-  constexpr float kLimit = kMaxCoordinate;
-  const bool finite = offset >= -kLimit && offset <= kLimit;
-  const float whole = finite ? floorf(offset) : 0.0f;
-  const float fraction = finite ? offset - whole : 0.0f;
-  const int32_t low = static_cast<int32_t>(base) + static_cast<int32_t>(whole);
-  const int32_t end = static_cast<int32_t>(size);
-  const bool has_low = low >= 0, has_high = low + 1 < end;
-  return {finite && low >= -1 && low < end,
-          {has_low ? low : 0, has_high ? low + 1 : low},
-          {has_low ? 1.0f - fraction : 0.0f, has_high ? fraction : 0.0f},
-          {has_low ? -1.0f : 0.0f, has_high ? 1.0f : 0.0f}};
-}
-
-struct Sample {
-  Axis y, x;
-
-  __device__ bool inside() const { return y.inside && x.inside; }
-  // Number of the pixel at corner (i, j), from the first of the image.
-  __device__ int64_t pixel(const Geometry& g, int i, int j) const {
-    return y.pixel[i] * g.width + x.pixel[j];
-  }
-  __device__ float weight(int i, int j) const {
-    return y.weight[i] * x.weight[j];
-  }
-};
-
-// A position of the output, found from its index in the rows of the call.
-struct Position {
-  int64_t image, row, column;
-
-  __device__ Position(const Geometry& g, int64_t index) {
-    const int64_t batch_row = g.first_row + index / g.out_width;
-    image = batch_row / g.out_height;
-    row = batch_row % g.out_height;
-    column = index % g.out_width;
-  }
-
-  // The sample of a tap; `offset` points at its (dy, dx).
-  __device__ Sample Locate(const Geometry& g, int64_t tap_y, int64_t tap_x,
-                           const float* offset) const {
-    return {LocateAxis(row * g.stride_y + tap_y * g.dilation_y - g.pad_top,
-                       offset[0], g.height),
-            LocateAxis(column * g.stride_x + tap_x * g.dilation_x - g.pad_left,
-                       offset[1], g.width)};
-  }
-};
-
-// A sample, found from its index among those of a call.
-struct Tap {
-  int64_t position, group, tap, y, x;
-
-  __device__ Tap(const Geometry& g, int64_t index) {
-    const int64_t taps = g.kernel_height * g.kernel_width;
-    const int64_t group_index = index / taps;
-    tap = index % taps;
-    position = group_index / g.offset_groups;
-    group = group_index % g.offset_groups;
-    y = tap / g.kernel_width;
-    x = tap % g.kernel_width;
-  }
-  __device__ int64_t map_channel(const Layout& layout) const {
-    return group * layout.map_group + tap * layout.map_tap;
-  }
-  __device__ int64_t out_channel(const Layout& layout) const {
-    return group * layout.out_group + tap * layout.out_tap;
-  }
-};
 
 __device__ inline int64_t FirstIndex() {
   return blockIdx.x * int64_t{blockDim.x} + threadIdx.x;

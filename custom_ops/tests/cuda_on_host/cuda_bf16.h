@@ -18,7 +18,7 @@ inline float __bfloat162float(__nv_bfloat16 bfloat16) {
   return value;
 }
 
-// To nearest, ties to even.
+// Rounds to nearest, ties to even.
 inline __nv_bfloat16 __float2bfloat16_rn(float value) {
   if (std::isnan(value)) return {0x7fff};
   uint32_t bits;

@@ -72,7 +72,7 @@ cuda::Error narrow(int type, const float* values, void* outputs,
                             count);
 }
 
-// Since the last call of this.
+// Counts the accesses since its last call.
 int64_t count_vector_accesses() {
   const int64_t count = vector_accesses;
   vector_accesses = 0;

@@ -1,4 +1,4 @@
-"""What does not need a running Ray; `test_ray.py` has one."""
+"""The parts of a cluster's batch that need no running Ray."""
 
 import pickle
 import sys
@@ -70,7 +70,7 @@ def model():
 
 @pytest.fixture
 def worker(model):
-    """As on a machine of the cluster, but for the model's way there."""
+    """A worker as on the cluster's machines, with its model given directly."""
     worker = Worker.__new__(Worker)
     worker._quality, worker._deblurrer = None, Deblurrer(model)
     return worker
@@ -97,7 +97,7 @@ def test_a_worker_reads_and_writes_uris(worker, photo, tmp_path):
 
 
 def test_what_is_sent_to_the_workers(photo):
-    """A name or function as it is; a network without its own loss."""
+    """Names and functions are sent as they are, networks without a loss."""
 
     def own_loss(sharp, deblurred):
         return sharp - deblurred

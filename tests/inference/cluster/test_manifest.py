@@ -55,7 +55,7 @@ def test_what_is_done_is_not_done_again(path):
 
 
 def test_a_target_of_its_own_is_replaced(path):
-    """The driver died after a worker wrote the target."""
+    """The driver died after a worker had written the target."""
     record = enter(path, "planned")
     assert status(record, THERE) == "planned"
     assert status(record, THERE, skip_existing=True) == "planned"

@@ -63,7 +63,7 @@ def test_relative_paths_become_absolute(photos, monkeypatch):
 
 
 def test_the_output_is_no_input(photos):
-    """Neither what an earlier run wrote below the input."""
+    """The results of an earlier run below the input are not read."""
     uri = photos.as_uri()
     jobs = plan_remote_jobs(uri, f"{uri}/b")
     assert pairs(jobs, uri) == [("/a.gif", "/b/a.gif.png")]

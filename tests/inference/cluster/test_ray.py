@@ -1,4 +1,4 @@
-"""One small Ray cluster on this machine for all tests."""
+"""Deblurring on a small Ray cluster on this machine."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def ray():
 
 @pytest.fixture(scope="module")
 def model_file(tmp_path_factory):
-    """Darker, pixel by pixel: sums of TensorFlow depend on its threads."""
+    """Darkens pixel by pixel: TensorFlow's sums depend on its threads."""
     inputs = keras.Input((None, None, 3))
     model = keras.Model(inputs, keras.layers.Rescaling(0.7)(inputs))
     path = tmp_path_factory.mktemp("model") / "model.keras"
@@ -39,7 +39,7 @@ def model_file(tmp_path_factory):
 
 @pytest.fixture
 def photos(tmp_path, photo):
-    """Eight pictures in two folders, and one that is none."""
+    """Eight pictures in two folders, and a text file named as one."""
     root = tmp_path / "photos"
     for i in range(8):
         path = root / ("a", "b")[i % 2] / f"{i}.png"
@@ -62,7 +62,7 @@ def rows(path):
 
 
 class DyingWorker(Worker):
-    """Dies once, after it has written a picture and before it says so."""
+    """Dies once, after writing a picture and before reporting it."""
 
     def _run(self, job):
         report = super()._run(job)
@@ -79,7 +79,7 @@ class DyingWorker(Worker):
 def test_a_worker_is_killed(
     ray, photos, tmp_path, model_file, monkeypatch, capsys
 ):
-    """Nothing is lost, and nothing done twice in the output."""
+    """Each picture is written once, and none is lost."""
     monkeypatch.setattr(cluster, "Worker", DyingWorker)
     output, expected = tmp_path / "out", tmp_path / "expected"
     command = ["deblur", str(photos), "--model", str(model_file), "-o"]
@@ -107,7 +107,7 @@ def test_a_worker_is_killed(
 
 
 class PoisonedWorker(Worker):
-    """Dies of one picture, whenever it is read."""
+    """Dies whenever it reads a certain picture."""
 
     most_attempts = 1
 
@@ -119,7 +119,7 @@ class PoisonedWorker(Worker):
 
 @pytest.mark.nightly
 def test_goes_on_from_the_manifest(photos, tmp_path, model_file, monkeypatch):
-    """From URIs to a URI, with a picture that kills its workers."""
+    """Inputs and output are URIs, and one picture kills its workers."""
     monkeypatch.setattr(cluster, "Worker", PoisonedWorker)
     source, output = photos.as_uri(), tmp_path / "out"
     manifest = tmp_path / "manifest.jsonl"

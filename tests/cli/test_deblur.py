@@ -1,59 +1,20 @@
-import csv
-import dataclasses
+"""`keras-radn deblur` with pictures."""
+
 import io
 import json
 import os
-import re
 import shutil
-import subprocess
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
-from skimage.metrics import peak_signal_noise_ratio
 
 from keras_radn import RADN
-from keras_radn.cli import models as models_command
-from keras_radn.cli import network_options
-from keras_radn.cli.main import command_parser, main
+from keras_radn.cli.main import main
 from keras_radn.datasets.image_files import read_rgb
-from tests.conftest import TINY_RADN
-
-
-@pytest.fixture(scope="module")
-def identity_file(tmp_path_factory):
-    """A network that returns its input, as a file."""
-    path = tmp_path_factory.mktemp("model") / "identity.keras"
-    RADN(**TINY_RADN).save(path)
-    return path
-
-
-@pytest.fixture
-def identity(monkeypatch):
-    """The same at once, in place of the packaged network."""
-    monkeypatch.setattr(network_options, "chosen_model", lambda _: lambda x: x)
-
-
-@pytest.fixture
-def picture(tmp_path, photo):
-    path = tmp_path / "photo.png"
-    Image.fromarray(photo[:30, 100:140]).save(path)
-    return path
-
-
-def pixels(path):
-    with Image.open(path) as image:
-        return np.asarray(image)
-
-
-def run(capsys, *arguments):
-    """Exit status, lines of stdout, lines of stderr."""
-    status = main([str(a) for a in arguments])
-    captured = capsys.readouterr()
-    return status, captured.out.splitlines(), captured.err.splitlines()
+from tests.cli.command import pixels, run
 
 
 def test_one_file(picture, identity_file, tmp_path, capsys):
@@ -258,39 +219,6 @@ def test_a_dtype_that_the_network_cannot_have(picture, tmp_path, capsys):
     assert run(capsys, *command, "float32")[0] == 0
 
 
-def commands():
-    """The parser of each command, by its name."""
-    return command_parser()._subparsers._group_actions[0].choices
-
-
-def numbers_with_bounds():
-    """Each option of each command whose type has bounds."""
-    return [
-        (name, action.option_strings[0])
-        for name, command in commands().items()
-        for action in command._actions
-        if getattr(action.type, "__name__", "") == "number"
-    ]
-
-
-@pytest.mark.parametrize("value", ["-1", "nan"])
-@pytest.mark.parametrize(("command", "option"), numbers_with_bounds())
-def test_numbers_out_of_their_bounds(command, option, value, capsys):
-    with pytest.raises(SystemExit) as exit_:
-        main([command, f"{option}={value}"])
-    assert exit_.value.code == 2
-    *_, error = capsys.readouterr().err.splitlines()
-    assert f"argument {option}: " in error
-    assert value in error
-
-
-def test_each_number_has_bounds():
-    """What is read as a plain number is not checked before the work."""
-    for command in commands().values():
-        for action in command._actions:
-            assert action.choices or action.type not in (int, float)
-
-
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_a_reader_that_is_gone_ends_no_batch(
     stream, picture, identity, tmp_path, monkeypatch
@@ -320,139 +248,6 @@ def test_a_name_that_the_terminal_cannot_show(
     assert line == f"{output}/\\u65e5\\u672c.png\n"
 
 
-def test_info_for_programs(capsys):
-    status, out, _ = run(capsys, "info", "--json")
-    assert status == 0
-    assert {"keras-radn", "Python", "GPU"} < json.loads("".join(out)).keys()
-
-
-def test_info(capsys):
-    status, out, _ = run(capsys, "info")
-    assert status == 0
-    rows = dict(line.split(":", 1) for line in out)
-    assert rows["deformable op"].startswith(" native; compiled for CPU")
-    assert "CPU 0" in rows["devices"]
-    assert rows["Keras"].endswith("on tensorflow")
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_models(capsys, monkeypatch):
-    build = lambda: RADN(**TINY_RADN)  # noqa: E731
-    rows = [("tiny", build, "a tiny one"), ("lite", build, "released")]
-    monkeypatch.setattr(models_command, "variants", lambda: rows)
-    status, out, _ = run(capsys, "models", "--size", 64)
-    assert status == 0
-    assert "GMAC at 64x64" in out[0]
-    assert out[2].startswith(f"| tiny | {build().count_params():,} | 0.0")
-    assert out[2].endswith("| none | a tiny one |")
-    psnr = RADN.presets["lite"]["weights"]["psnr"]
-    assert f"| GoPro {psnr['GoPro']}, Kodak {psnr['Kodak']} |" in out[3]
-
-
-def test_evaluate(pairs_folder, identity_file, capsys, tmp_path):
-    json_file, csv_file = tmp_path / "a.json", tmp_path / "a.csv"
-    status, out, err = run(
-        capsys,
-        *("evaluate", pairs_folder, "--model", identity_file),
-        *("--json", json_file, "--csv", csv_file),
-    )
-    assert status == 0
-    [measured] = err
-    assert re.fullmatch(
-        "keras-radn: measured: the inference form of .* in (float32|bfloat16)",
-        measured,
-    )
-    assert [line.split()[1] for line in out[2:]] == ["0.png", "1.png", "mean"]
-    assert " +0.00 " in out[-1]
-    rows = json.loads(json_file.read_text())
-    with csv_file.open(newline="") as lines:
-        table = list(csv.DictReader(lines))
-    assert [row["name"] for row in rows] == ["0.png", "1.png", "mean"]
-    for row, other in zip(rows, table, strict=True):
-        assert row.keys() == other.keys()
-        assert row["deblurred_ssim"] == float(other["deblurred_ssim"])
-        assert row["seconds"] > 0
-    mean = np.mean([row["blurred_psnr"] for row in rows[:2]])
-    assert rows[2]["blurred_psnr"] == pytest.approx(mean)
-
-
-@pytest.mark.parametrize("dtype", ["auto", "bfloat16"])
-def test_evaluate_measures_what_deblur_writes(
-    dtype, pairs_folder, tiny_radn, tmp_path, capsys
-):
-    model, report = tmp_path / "tiny.keras", tmp_path / "a.json"
-    tiny_radn().save(model)
-    options = ["--model", model, "--dtype", dtype]
-    output = tmp_path / "out"
-    assert (
-        run(capsys, "deblur", pairs_folder / "blur", "-o", output, *options)[0]
-        == run(capsys, "evaluate", pairs_folder, "--json", report, *options)[0]
-        == 0
-    )
-    *rows, _ = json.loads(report.read_text())
-    for row in rows:
-        sharp = pixels(pairs_folder / "sharp" / row["name"])
-        expected = peak_signal_noise_ratio(sharp, pixels(output / row["name"]))
-        assert row["deblurred_psnr"] == pytest.approx(expected, abs=1e-9)
-
-
-def test_evaluate_before_the_work(pairs_folder, tmp_path, capsys):
-    status, _, err = run(
-        capsys, "evaluate", pairs_folder, "--json", tmp_path / "no" / "a.json"
-    )
-    assert (status, len(err)) == (1, 1)
-    assert "no such folder" in err[0]
-
-
-def test_train_says_what_is_missing(tmp_path, capsys):
-    for arguments, message in (
-        (["--config", tmp_path / "none.toml"], "no configuration file"),
-        (["--config", "from_scratch"], "Received none of them"),
-        (
-            ["--config", "from_scratch", "--stills", tmp_path],
-            "There are no images",
-        ),
-    ):
-        status, _, err = run(
-            capsys, "train", *arguments, "-o", tmp_path / "run"
-        )
-        assert (status, len(err)) == (1, 1)
-        assert message in err[0]
-        assert not (tmp_path / "run").exists()
-
-
-def test_train_another_variant(tmp_path, capsys, monkeypatch):
-    configs = []
-    monkeypatch.setattr(
-        "keras_radn.training.train",
-        lambda config, *_, **__: configs.append(config),
-    )
-    arguments = ["--config", "from_scratch", "--stills", tmp_path]
-    for extra in ([], ["--preset", "compact"]):
-        status, *_ = run(capsys, "train", *arguments, *extra, "-o", tmp_path)
-        assert status == 0
-    assert configs == [
-        dataclasses.replace(configs[0], preset=preset)
-        for preset in ("lite", "compact")
-    ]
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        [],
-        ["sharpen"],
-        ["deblur", "a.png"],
-        ["evaluate", "a", "--preset", "lite", "--model", "a.keras"],
-    ],
-)
-def test_wrong_command_line(arguments, capsys):
-    with pytest.raises(SystemExit) as exit_:
-        main(arguments)
-    assert exit_.value.code == 2
-    assert "usage: keras-radn" in capsys.readouterr().err
-
-
 @pytest.mark.slow
 def test_another_preset(picture, tmp_path, capsys):
     target = tmp_path / "sharp.png"
@@ -463,28 +258,3 @@ def test_another_preset(picture, tmp_path, capsys):
     image = read_rgb(picture)[None] / np.float32(255)
     expected = 255 * np.clip(model(image, training=False)[0], 0, 1)
     np.testing.assert_allclose(read_rgb(target), expected, atol=0.51)
-
-
-@pytest.mark.slow
-def test_installed_command(picture, tmp_path):
-    """As typed: the packaged weights, and nothing on stderr."""
-    command = Path(sys.executable).with_name("keras-radn")
-    target = tmp_path / "sharp.png"
-    done = subprocess.run(
-        [command, "deblur", picture, "-o", target],
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"{target}\n", "")
-    before, after = pixels(picture), pixels(target)
-    assert after.shape == before.shape
-    assert not np.array_equal(before, after)
-
-    failed = subprocess.run(
-        [command, "deblur", tmp_path / "none.png", "-o", tmp_path / "b.png"],
-        capture_output=True,
-        text=True,
-    )
-    assert failed.returncode == 1
-    assert failed.stderr.count("\n") == 1
-    assert "there is no such file" in failed.stderr
