@@ -107,6 +107,7 @@ $(ADDONS)/.ready:
 .venv-both/.ready: pyproject.toml $(SOURCES)
 	@echo "Installing into .venv-both (5 GB, some minutes)"
 	@$(PYTHON) -m venv .venv-both
+	@.venv-both/bin/pip install --quiet --upgrade pip
 	@.venv-both/bin/pip install --quiet --editable ".[convert,train]" --group dev
 	@touch $@
 
