@@ -92,12 +92,12 @@ RADN_PRESETS = {
             "attention_pool": 2,
         },
         "weights": {
-            "file": "lite_v2.npz",
+            "file": "lite_v3.npz",
             "sha256": (
-                "b94ddfef6163e71570765dfda9ffb96e"
-                "e312b25bffa3c8f58bc695f15e2706eb"
+                "feccfebda8382b43ae7c5b5e439c6fca"
+                "6283ec58a04d4181f69fe4131d36ad50"
             ),
-            "psnr": {"GoPro": 26.18, "Kodak": 26.39},
+            "psnr": {"GoPro": 27.24, "Kodak": 26.76},
         },
     },
 }
