@@ -154,7 +154,8 @@ class ConvMuon(_NetworkOptimizer, keras.optimizers.Muon):
     Reference: Liu et al., Muon is Scalable for LLM Training, 2025.
     """
 
-    # Kernels, directions and rates of a step that moves all of them at its end.
+    # Indices, directions and rates of kernels, in a step that moves all of them
+    # at its end. Keras would take variables for the optimizer's own.
     _waiting = None
 
     def __init__(
@@ -201,7 +202,8 @@ class ConvMuon(_NetworkOptimizer, keras.optimizers.Muon):
         if self._waiting is None:
             self._move(variable, self._orthogonal(matrix), lr)
         else:
-            self._waiting.append((variable, matrix, lr))
+            index = self._get_variable_index(variable)
+            self._waiting.append((index, matrix, lr))
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
         if not backend.KERNELS_TOGETHER:
@@ -217,8 +219,9 @@ class ConvMuon(_NetworkOptimizer, keras.optimizers.Muon):
             self._coefficients,
             self.ns_steps,
         )
-        for (kernel, _, rate), update in zip(waiting, updates, strict=True):
-            self._move(kernel, update, rate)
+        weights = {self._get_variable_index(v): v for v in trainable_variables}
+        for (index, _, rate), update in zip(waiting, updates, strict=True):
+            self._move(weights[index], update, rate)
 
     @property
     def _coefficients(self):
