@@ -6,9 +6,14 @@ environments of their own.
 
 import pytest
 
-from tests.backends.run import QUICK, run
+from tests.backends.run import FAST, QUICK, run
+
+
+@pytest.mark.slow
+def test_layers_and_a_training_under_jax():
+    assert run("jax", files=FAST) == 0
 
 
 @pytest.mark.nightly
-def test_under_jax():
+def test_ops_and_trainings_under_jax():
     assert run("jax", files=QUICK) == 0

@@ -21,7 +21,6 @@ FILES = (
 # The ones that take two minutes: JAX compiles each operation and shape.
 QUICK = (
     "tests/backends/test_ops.py",
-    "tests/backends/test_layers.py",
     "tests/backends/test_training.py",
 )
 
