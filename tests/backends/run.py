@@ -18,7 +18,12 @@ FILES = (
 )
 
 
-# The ones that take two minutes: JAX compiles each operation and shape.
+# The ones that take a minute: JAX compiles each operation and shape.
+FAST = (
+    "tests/backends/test_layers.py",
+    "tests/backends/test_networks.py::test_recipe_of_the_training",
+)
+# The ones that take two more.
 QUICK = (
     "tests/backends/test_ops.py",
     "tests/backends/test_training.py",
