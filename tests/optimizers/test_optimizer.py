@@ -58,7 +58,8 @@ def test_steps_of_several_kernels_are_orthogonal():
         )
         singular = np.diag(u.T @ taken @ v.T)
         assert_allclose(singular, 1, atol=0.35)
-        assert_allclose(taken, (u * singular) @ v, atol=0.03)
+        # PyTorch rounds every product of the iteration to bfloat16.
+        assert_allclose(taken, (u * singular) @ v, atol=0.04)
 
 
 def test_vectors_and_the_last_convolution_take_adams_step():
