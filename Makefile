@@ -128,6 +128,7 @@ figures: $(READY)
 	$(BIN)/python examples/front_page.py
 	$(BIN)/python examples/network_diagram.py
 	$(BIN)/python examples/comparison.py
+	$(BIN)/python examples/training_curves.py
 
 # Measures the networks of the paper's Table 1 on a machine that does nothing else,
 # a quarter of an hour on two cores, and writes their table and plot into the guide.
