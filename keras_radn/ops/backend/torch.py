@@ -1,5 +1,6 @@
 """What PyTorch does in its own way; see `common`."""
 
+import functools
 import importlib.util
 import math
 from collections.abc import Callable
@@ -26,14 +27,23 @@ def information() -> dict[str, str]:
     return {
         "PyTorch": torch.__version__,
         "devices": ", ".join(["CPU", *gpus]),
-        "deformable op": "torchvision" if _uses_torchvision() else "gather",
+        "deformable op": (
+            "torchvision" if _uses_torchvision("auto") else "gather"
+        ),
     }
 
 
-def _uses_torchvision():
-    return torch.cuda.is_available() and bool(
-        importlib.util.find_spec("torchvision")
+def _uses_torchvision(implementation):
+    return (
+        requested(implementation)[0] != "gather"
+        and torch.cuda.is_available()
+        and _has_torchvision()
     )
+
+
+@functools.cache  # asked for at every call of a layer
+def _has_torchvision():
+    return importlib.util.find_spec("torchvision") is not None
 
 
 def compiled_convolution(
@@ -43,11 +53,9 @@ def compiled_convolution(
     offset: torch.Tensor,
 ) -> Callable | None:
     common.compiled_convolution(implementation, inputs, kernel, offset)
-    if requested(implementation)[0] == "gather":
-        return None
     columns = math.prod([*offset.shape[:3], *kernel.shape[:2], inputs.shape[3]])
     fits = inputs.is_cuda and columns <= _MAX_COLUMNS
-    if fits and _uses_torchvision():
+    if fits and _uses_torchvision(implementation):
         return torchvision_op.deformable_conv2d
     return None
 
