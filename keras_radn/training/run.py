@@ -130,8 +130,11 @@ def train(
         else:
             model = new_model(config, rate)
     # After the model, whose errors are quicker to be found than the data's.
-    if check_data and not resumed and chief:
-        _check_data(sources, stages, validation)
+    if check_data and not resumed:
+        if chief:
+            _check_data(sources, stages, validation)
+        if team is not None:  # the others would meet a bad image on their own
+            team.meet()
     done = completed_steps(model)
     with _batches(plan, sources, strategy, team) as batches:
         measure = None

@@ -36,10 +36,7 @@ class Team:
         Raises:
             threading.BrokenBarrierError: if another process ended.
         """
-        parent = multiprocessing.parent_process()
-        if parent is not None and not parent.is_alive():
-            # It was killed, and nobody else ends its processes.
-            raise threading.BrokenBarrierError
+        _check_parent()
         np.save(self._file(self.index), values)
         self.barrier.wait()
         total = np.zeros_like(values)
@@ -48,8 +45,24 @@ class Team:
         self.barrier.wait()  # before the files are written again
         return total / self.count
 
+    def meet(self) -> None:
+        """Waits until all processes have come so far.
+
+        Raises:
+            threading.BrokenBarrierError: if another process ended.
+        """
+        _check_parent()
+        self.barrier.wait()
+
     def _file(self, index):
         return self.folder / f"{index}.npy"
+
+
+def _check_parent():
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        # It was killed, and nobody else ends its processes.
+        raise threading.BrokenBarrierError
 
 
 class AverageWeights(keras.callbacks.Callback):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_radn import ResidualBaseline
-from keras_radn.training import TrainingConfig, train_in_processes
+from keras_radn.training import TrainingConfig, train, train_in_processes
 from keras_radn.training.team import AverageWeights, Team
 from tests.training.recipes import SMALL_BASELINE
 
@@ -77,6 +77,18 @@ def test_two_processes_train_one_network(config, tmp_path):
     assert isinstance(model, ResidualBaseline)
     assert int(model.optimizer.iterations) == 4
     assert (tmp_path / "run" / "weights.npz").exists()
+
+
+def test_nobody_starts_before_the_data_are_checked(
+    config, tmp_path, stills_folder
+):
+    """By the first process, which may find them bad."""
+    for path in stills_folder.iterdir():
+        path.write_text("no image")
+    barrier = threading.Barrier(2)
+    barrier.abort()  # as if the first had raised
+    with pytest.raises(threading.BrokenBarrierError):
+        train(config, tmp_path / "run", team=Team(1, 2, barrier, tmp_path))
 
 
 @pytest.mark.slow
