@@ -29,6 +29,8 @@ from keras_radn.keras_setup import import_keras
 from keras_radn.system.interruption import leaving_on_interrupt
 
 _INTERRUPTED = "keras-radn: interrupted"
+# Commands that train.
+_TRAINING = ("train", "ablate")
 
 
 @unfailing_output()
@@ -46,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with leaving_on_interrupt(_INTERRUPTED):
             options = command_parser().parse_args(arguments)
             options.check(options)
-            _set_up_tensorflow()
+            _set_up_tensorflow(options.trains)
             import_keras()
             # Its warnings are for developers.
             logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -63,19 +65,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _set_up_tensorflow():
+def _set_up_tensorflow(trains):
     # The command's user did not ask for its start-up messages.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # TensorFlow leaves its faster convolutions off on processors without
-    # AVX-512; a training step then takes 2.3 times as long.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    if trains:
+        # TensorFlow leaves oneDNN's convolutions off on processors without
+        # AVX-512; a training step then takes 2.3 times as long. For large
+        # images they would be a hundred times slower than its own: where the
+        # columns of one need more than 1 GB.
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 def command_parser() -> argparse.ArgumentParser:
     """The parser of the command line, with all commands.
 
     Each sets `check`, which refuses options that do not go together before
-    anything is imported for the work, and `run`.
+    anything is imported for the work, `trains`, and `run`.
     """
     parser = argparse.ArgumentParser(
         prog="keras-radn",
@@ -102,7 +107,8 @@ def command_parser() -> argparse.ArgumentParser:
         visualize,
     ):
         module.add_parser(commands)
-    for command in commands.choices.values():
+    for name, command in commands.choices.items():
+        command.set_defaults(trains=name in _TRAINING)
         if command.get_default("check") is None:
             command.set_defaults(check=lambda options: None)
     return parser

@@ -187,13 +187,30 @@ def handler_of_interrupts():
         signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.parametrize(("chosen", "expected"), [(None, "1"), ("0", "0")])
-def test_the_command_has_the_faster_convolutions(chosen, expected, monkeypatch):
-    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+# There is no such folder.
+TRAIN = ["train", "--config", "short", "--stills", "no/such", "-o", "no/run"]
+
+
+@pytest.mark.parametrize(
+    ("command", "chosen", "expected"),
+    [
+        (TRAIN, None, "1"),
+        (TRAIN, "0", "0"),
+        (["ablate", "--table", "1", *TRAIN[1:]], None, "1"),
+        (["info"], None, None),
+        (["info"], "1", "1"),
+    ],
+)
+def test_only_training_has_onednn_s_convolutions(
+    command, chosen, expected, monkeypatch
+):
+    """Those of large images are very slow without AVX-512."""
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "")  # is restored
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
     if chosen is not None:
         monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", chosen)
-    assert main(["info"]) == 0
-    assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == expected
+    main(command)
+    assert os.environ.get("TF_ENABLE_ONEDNN_OPTS") == expected
 
 
 def test_interrupts_while_modules_are_imported_and_after():
