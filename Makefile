@@ -27,7 +27,8 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest $(WORKERS)
 
-# Without the tests that build full-size networks, train or compile.
+# Without the tests that take seconds: those that trace networks, train, compile or
+# start programs.
 test-fast: $(READY)
 	$(BIN)/python -m pytest $(WORKERS) -m "not slow and not nightly and not gpu"
 

@@ -1,4 +1,5 @@
 import os
+from unittest import mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -29,6 +30,13 @@ SMALL_RADN = {**TINY_RADN, "encoder_units": (1, 1, 1), "deform_units": 1}
 def seeded():
     """Resets all random generators before every test."""
     keras.utils.set_random_seed(7)
+
+
+@pytest.fixture(autouse=True)
+def environment():
+    """Ends what a command has set, which later programs would inherit."""
+    with mock.patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture

@@ -38,6 +38,7 @@ def command(*words):
     return python("-m", "keras_radn", *words)
 
 
+@pytest.mark.slow
 def test_whole_images_and_tiles(tiny_radn):
     model = tiny_radn()
     image = networks.images("odd")[0]
@@ -59,6 +60,7 @@ def test_the_packaged_network_deblurs():
     np.testing.assert_allclose(sharp, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_another_dtype(tiny_radn):
     model = tiny_radn()
     image = networks.images("odd")[0]
@@ -76,6 +78,7 @@ def test_a_network_that_cannot_take_the_image():
         keras_radn.deblur(np.zeros((4, 5, 3), "float32"), model)
 
 
+@pytest.mark.slow
 def test_memory_is_full(tiny_radn, monkeypatch):
     """Whatever error the backend raises, smaller tiles are used."""
     model = tiny_radn()
@@ -94,6 +97,7 @@ def test_memory_is_full(tiny_radn, monkeypatch):
     assert sharp.shape == image.shape
 
 
+@pytest.mark.slow
 def test_a_folder(tiny_radn, tmp_path):
     (tmp_path / "in" / "deeper").mkdir(parents=True)
     picture = np.rint(255 * networks.images("odd")[0]).astype("uint8")
@@ -114,6 +118,7 @@ def test_a_folder(tiny_radn, tmp_path):
         assert np.abs(sharp.astype(int) - expected).max() <= 1
 
 
+@pytest.mark.slow
 def test_information():
     status, out, err = command("info")
     assert (status, err) == (0, "")
@@ -122,6 +127,7 @@ def test_information():
     assert "deformable op:" in out
 
 
+@pytest.mark.slow
 def test_no_tensorflow_is_imported():
     status, out, err = python(
         "-c",

@@ -11,6 +11,7 @@ from tests.backends.gradients import float64
 from tests.conftest import TINY_RADN
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", networks.NETWORKS)
 def test_answers_are_those_of_tensorflow(name):
     model = networks.build(name)
@@ -24,6 +25,7 @@ def test_answers_are_those_of_tensorflow(name):
             )
 
 
+@pytest.mark.slow
 def test_predict_takes_images_of_any_size(tiny_radn):
     model = tiny_radn()
     for size in ((8, 8), (9, 14)):
@@ -34,6 +36,7 @@ def test_predict_takes_images_of_any_size(tiny_radn):
         )
 
 
+@pytest.mark.slow
 def test_half_precision(tiny_radn):
     images = np.random.default_rng(0).random((1, 16, 16, 3), "float32")
     exact, half = tiny_radn(), tiny_radn(dtype="mixed_bfloat16")
@@ -44,6 +47,7 @@ def test_half_precision(tiny_radn):
     assert 0 < error < 0.1 * np.abs(expected - images).mean()
 
 
+@pytest.mark.slow
 def test_fit_save_load(tmp_path):
     """A model trained by the default recipe survives saving and loading."""
     images = np.random.default_rng(0).random((2, 16, 16, 3), "float32")
@@ -86,6 +90,7 @@ def test_recipe_of_the_training():
     assert history["psnr"][-1] > history["psnr"][0]
 
 
+@pytest.mark.slow
 def test_frozen_norms_keep_their_averages(tiny_radn):
     images = np.random.default_rng(0).random((2, 16, 16, 3), "float32")
     model = tiny_radn()
@@ -99,6 +104,7 @@ def test_frozen_norms_keep_their_averages(tiny_radn):
     assert np.abs(after - other).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_a_grown_network_computes_the_same(tiny_radn):
     images = np.random.default_rng(0).random((1, 16, 16, 3), "float32")
     model = tiny_radn()
@@ -108,6 +114,7 @@ def test_a_grown_network_computes_the_same(tiny_radn):
     )
 
 
+@pytest.mark.slow
 def test_a_layer_in_ones_own_model(tmp_path):
     inputs = keras.Input((None, None, 3))
     x = keras_radn.layers.DeformableConv2D(8, activation="relu")(inputs)

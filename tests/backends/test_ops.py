@@ -75,6 +75,7 @@ def test_equation_4(seed):
     np.testing.assert_allclose(float64(outputs), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 3, 5, 9, 13])
 def test_gradients(seed):
     """Gradients equal finite differences of a loop in float64."""
@@ -105,6 +106,7 @@ def test_gradients(seed):
         assert abs(actual - expected) < 1e-3 * scale
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 9, 13])
 def test_chunks_of_rows(seed, monkeypatch):
     arrays, arguments = draw(seed)

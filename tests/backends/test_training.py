@@ -136,6 +136,7 @@ def test_a_time_is_for_one_process(words, tmp_path):
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_for_a_time(config, tmp_path):
     """A schedule is replaced by a number, and then by a schedule again."""
     config = dataclasses.replace(
@@ -157,6 +158,7 @@ def test_a_run_goes_on_for_a_time(config, tmp_path):
     assert read_log(tmp_path)["learning_rate"][-1] == 0
 
 
+@pytest.mark.slow
 def test_evaluation(pairs_folder, tmp_path):
     """For the identity, the PSNR equals that of the pixels in NumPy."""
     model = ResidualBaseline.from_preset("residual_0", **SMALL_BASELINE)
@@ -204,6 +206,7 @@ def test_the_rate_falls_with_the_time(monkeypatch):
     assert expected == [101] * 98 + [100]
 
 
+@pytest.mark.slow
 def test_processes_draw_what_tensorflow_draws(stills_folder, pairs_folder):
     """Worker processes yield the batches of tf.data, from any step on."""
     sources = [SyntheticBlur(stills_folder), ImagePairs(pairs_folder)]

@@ -87,6 +87,7 @@ def test_all_competitors_are_rows(measured, monkeypatch):
     assert tuple(row["name"] for row in rows) == names
 
 
+@pytest.mark.slow
 def test_accuracy_and_plot(
     measured, narrow_mscnn, pairs_folder, tmp_path, capsys
 ):
@@ -131,6 +132,7 @@ def test_refused_before_anything_is_measured(
     assert not measured
 
 
+@pytest.mark.slow
 def test_weights_of_another_network(
     measured, narrow_mscnn, pairs_folder, tmp_path, capsys
 ):

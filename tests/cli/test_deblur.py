@@ -17,6 +17,7 @@ from keras_radn.datasets.image_files import read_rgb
 from tests.cli.command import pixels, run
 
 
+@pytest.mark.slow
 def test_one_file(picture, identity_file, tmp_path, capsys):
     target = tmp_path / "sharp.png"
     status, out, err = run(
@@ -26,6 +27,7 @@ def test_one_file(picture, identity_file, tmp_path, capsys):
     np.testing.assert_array_equal(pixels(target), pixels(picture))
 
 
+@pytest.mark.slow
 def test_batch_goes_on_after_bad_files(
     picture, identity_file, tmp_path, capsys
 ):
@@ -147,6 +149,7 @@ def test_options_that_do_not_go_together(options, message, capsys):
     assert message in err[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

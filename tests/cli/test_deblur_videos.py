@@ -11,6 +11,7 @@ from tests.cli.command import run
 from tests.inference.video.clips import moving, read_frames, write_clip
 
 
+@pytest.mark.slow
 def test_pictures_and_videos(photo, identity_file, tmp_path, capsys):
     folder, output = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
@@ -45,6 +46,7 @@ def test_pictures_and_videos(photo, identity_file, tmp_path, capsys):
     assert (rows[1]["width"], rows[1]["height"]) == (64, 48)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

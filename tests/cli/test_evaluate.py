@@ -11,6 +11,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from tests.cli.command import pixels, run
 
 
+@pytest.mark.slow
 def test_evaluate(pairs_folder, identity_file, capsys, tmp_path):
     json_file, csv_file = tmp_path / "a.json", tmp_path / "a.csv"
     status, out, err = run(
@@ -38,6 +39,7 @@ def test_evaluate(pairs_folder, identity_file, capsys, tmp_path):
     assert rows[2]["blurred_psnr"] == pytest.approx(mean)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["auto", "bfloat16"])
 def test_evaluate_measures_what_deblur_writes(
     dtype, pairs_folder, tiny_radn, tmp_path, capsys

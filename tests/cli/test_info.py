@@ -25,6 +25,7 @@ def test_info(capsys):
     assert rows["Keras"].endswith("on tensorflow")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_models(capsys, monkeypatch):
     build = lambda: RADN(**TINY_RADN)  # noqa: E731

@@ -48,6 +48,7 @@ def files_in(folder):
     return {str(p.relative_to(folder)) for p in folder.rglob("*.*")}
 
 
+@pytest.mark.slow
 def test_pictures(photos, model_file, tmp_path, capsys):
     output = tmp_path / "out" / "looks"
     status, out, err = run(
@@ -74,6 +75,7 @@ def test_pictures(photos, model_file, tmp_path, capsys):
     assert "1 of 3 files failed" in err[1]
 
 
+@pytest.mark.slow
 def test_table(photos, model_file, tmp_path, capsys):
     output = tmp_path / "looks"
     status, out, err = run(
@@ -91,6 +93,7 @@ def test_table(photos, model_file, tmp_path, capsys):
     assert f"| {rows[0]['image']} | {values[0]:.3f} |" in out
 
 
+@pytest.mark.slow
 def test_blur_lengths(photos, model_file, tmp_path, capsys):
     output = tmp_path / "looks"
     (photos / "text.jpg").unlink()
@@ -112,6 +115,7 @@ def test_blur_lengths(photos, model_file, tmp_path, capsys):
     assert (output / "blur_strength.png").is_file()
 
 
+@pytest.mark.slow
 def test_several_pages(tmp_path, model_file, capsys):
     """The advice does not name another command."""
     source = tmp_path / "a.tif"
@@ -125,6 +129,7 @@ def test_several_pages(tmp_path, model_file, capsys):
     assert "deblur" not in err[0].replace(str(source), "")
 
 
+@pytest.mark.slow
 def test_variant_without(photos, tmp_path, capsys):
     path = tmp_path / "plain.keras"
     RADN(**TINY_RADN, decoder_block="dense", attention=False).save(path)
@@ -138,6 +143,7 @@ def test_variant_without(photos, tmp_path, capsys):
     assert files_in(output) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "value", "word"),
     [
@@ -186,6 +192,7 @@ def test_output_that_cannot_be_made(photos, tmp_path, capsys):
     assert "cannot be made" in err[0]
 
 
+@pytest.mark.slow
 def test_too_little_memory(photos, model_file, tmp_path, capsys, monkeypatch):
     def fail(*_, **__):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM")

@@ -50,6 +50,7 @@ both_ops = pytest.mark.parametrize(
 all_types = pytest.mark.parametrize("dtype", TYPES)
 
 
+@pytest.mark.slow
 @both_ops
 @all_types
 @pytest.mark.parametrize("mask", [False, True], ids=["plain", "mask"])
@@ -63,6 +64,7 @@ def test_vectors(library, sum_op, dtype, mask, name):
     assert library.count_vector_accesses() > 0
 
 
+@pytest.mark.slow
 @both_ops
 @all_types
 @pytest.mark.parametrize(("depth", "shift"), [(1, 0), (3, 0), (12, 1)], ids=str)
@@ -118,6 +120,7 @@ def test_wide_image_keeps_fractions(library, sum_op):
     case.check_forward(library)
 
 
+@pytest.mark.slow
 @all_types
 @pytest.mark.parametrize(
     ("first_row", "rows"), [(0, 1), (4, 5), (11, 1), (0, 12)]

@@ -40,6 +40,7 @@ def gopro_folder(tmp_path, photo):
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("blur", "scale"), [("blur", 2), ("blur_gamma", 3)])
 def test_gopro_train(gopro_folder, blur, scale):
     with pytest.warns(UserWarning, match="6 pairs, the GoPro set 2103"):

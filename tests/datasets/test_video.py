@@ -54,6 +54,7 @@ def pan_folder(tmp_path, panning):
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", video.SUFFIXES)
 def test_frames_are_reduced_by_two(tmp_path, panning, suffix):
     path = tmp_path / f"a{suffix}"

@@ -112,6 +112,7 @@ def test_a_picture_is_done_and_fetched(client):
     assert client(f"{url}/other.png").status_code == 404
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("data", "status", "words"),
     [

@@ -4,6 +4,8 @@ import socket
 import subprocess
 import sys
 
+import pytest
+
 from tests.demo.test_app import BEGUN_UPLOAD
 
 # In a process of its own, since uvicorn runs in the main thread and only where
@@ -17,6 +19,7 @@ serve(None, DemoOptions(port=0))
 """
 
 
+@pytest.mark.slow
 def test_an_upload_that_stops_does_not_delay_the_end():
     with subprocess.Popen(
         [sys.executable, "-c", SERVER],

@@ -215,6 +215,7 @@ def test_the_guide_tells_what_was_compared(comparison):
             assert ratio in (ROOT / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_comparison_is_drawn_and_written(comparison, tmp_path, monkeypatch):
     script, rows = comparison
     figures = {"to_reference": 1.0, "gmacs": 2.0, "peak_megabytes": 3.0}

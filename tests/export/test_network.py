@@ -5,6 +5,7 @@ from keras_radn import export
 from keras_radn.export.network import picture_function
 
 
+@pytest.mark.slow
 def test_norms_cost_nothing(network):
     """Norms of the decoder and after convolutions are folded in."""
     graph = picture_function(network, loops=False).get_concrete_function().graph

@@ -18,6 +18,8 @@ from keras_radn.export.encoded_images import decode
 from keras_radn.ops import tracing
 from tests.export.conftest import build, expected, pictures, plain_model
 
+pytestmark = pytest.mark.slow
+
 SHAPES = [(1, 1, 1), (3, 1, 17), (2, 33, 50), (1, 64, 48)]
 
 
@@ -81,7 +83,6 @@ def test_says_the_difference(exported, network):
     assert str(exported.path) in str(exported)
 
 
-@pytest.mark.slow
 def test_loads_without_keras(exported, network, blurred, tmp_path):
     images = {str(s): pictures(blurred, *s) for s in SHAPES}
     inputs, outputs = tmp_path / "in.npz", tmp_path / "out.npz"
@@ -241,7 +242,6 @@ def test_warmup_requests(exported, loaded):
     assert signatures == ["serving_default", "image_bytes"]
 
 
-@pytest.mark.slow
 def test_versions(tmp_path):
     path, model = tmp_path / "radn", plain_model()
     (path / "9" / "variables").mkdir(parents=True)
@@ -268,7 +268,6 @@ def test_versions(tmp_path):
     )
 
 
-@pytest.mark.slow
 def test_a_wrong_export_leaves_nothing(network, tmp_path, monkeypatch):
     monkeypatch.setattr(to_saved_model, "_TOLERANCE", 0)
     with pytest.raises(ValueError, match=r"radn.*differs .*; at most 0 "):
@@ -276,7 +275,6 @@ def test_a_wrong_export_leaves_nothing(network, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
 def test_custom_ops_are_refused(network, tmp_path, monkeypatch):
     unheard = contextlib.nullcontext()
     monkeypatch.setattr(tracing, "options", lambda **_: unheard)
@@ -331,7 +329,6 @@ def test_other_models(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
 def test_fixed_size_half_precision_and_the_baseline(tmp_path, blurred):
     fixed = build(image_shape=(32, 48, 3), dtype="mixed_bfloat16")
     baseline = keras_radn.ResidualBaseline(

@@ -77,6 +77,7 @@ def test_unknown_preset():
         benchmark.measure_here("radn9", 64, 48)
 
 
+@pytest.mark.slow
 def test_products_are_those_of_the_network():
     """Their cost is about the MACs of the network."""
     model = RADN(**TINY_RADN)

@@ -24,6 +24,7 @@ def identity():
     return RADN(**TINY_RADN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "dtype", ["uint8", "uint16", "float16", "float32", "float64"]
 )
@@ -38,6 +39,7 @@ def test_arrays(dtype, shape, identity, rng):
     np.testing.assert_allclose(result, image, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 @pytest.mark.parametrize("channels", [3, 4])
 def test_gray_in_three_channels_stays_gray(dtype, channels, tiny_radn, rng):
@@ -62,6 +64,7 @@ def test_non_contiguous_and_read_only(identity, photo):
     np.testing.assert_array_equal(deblur(view, identity), view)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mode",
     ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "F"],
@@ -143,6 +146,7 @@ def test_several_pages(identity, photo):
         deblur(file.getvalue(), identity)
 
 
+@pytest.mark.slow
 def test_a_model_is_traced_once(photo):
     """One graph serves all sizes, and is freed with its model."""
     images = keras.Input((None, None, 3))
@@ -159,6 +163,7 @@ def test_a_model_is_traced_once(photo):
     assert reference() is None
 
 
+@pytest.mark.slow
 def test_an_inference_form_is_made_once_for_its_weights(photo, monkeypatch):
     """All sizes and callers share it, and it is freed with its model."""
     made = []
@@ -188,6 +193,7 @@ def test_an_inference_form_is_made_once_for_its_weights(photo, monkeypatch):
     assert reference() is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_the_form_that_runs(policy, photo):
     """A RADN runs in its inference form, unless its dtype has none."""
@@ -231,6 +237,7 @@ def _counted(function, calls):
     return counted
 
 
+@pytest.mark.slow
 def test_float64_model(photo):
     image = photo[:20, :30] / 255
     result = deblur(image, RADN(**TINY_RADN, dtype="float64"))
@@ -287,6 +294,7 @@ def test_packaged_network_deblurs():
     assert np.mean(gains) > 0.3
 
 
+@pytest.mark.slow
 def test_ensemble_keeps_size_and_equivariance(tiny_radn, photo):
     model = tiny_radn()
     picture = photo[:33, :46]

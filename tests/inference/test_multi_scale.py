@@ -81,6 +81,7 @@ def test_each_part_of_a_picture_has_its_scale():
     np.testing.assert_allclose(change[-350:], 0.05, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ensemble", [False, True])
 def test_tiles_have_a_quarter_of_the_pixels(ensemble, monkeypatch, rng):
     """The network sees them at twice their sides."""
@@ -114,6 +115,7 @@ def test_joined_with_the_orientations(tiny_radn, photo):
     assert np.abs(single.astype(int) - result).max() > 1
 
 
+@pytest.mark.slow
 def test_files(tiny_radn, photo, tmp_path):
     model = tiny_radn()
     source, target = tmp_path / "photo.png", tmp_path / "sharp.png"

@@ -73,6 +73,7 @@ def check_close(ours, theirs, dtype):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("dtype", TOLERANCES)
 def test_equals_keras_in_training(dtype, known, rng):

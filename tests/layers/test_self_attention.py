@@ -61,6 +61,7 @@ def test_large_similarities_stay_finite_in_half_precision(rng):
     assert np.isfinite(layer(features)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("elements", [1, 150, 400])
 def test_chunks_change_nothing(rng, monkeypatch, elements):
     """Outputs, gradients and XLA agree with 20, 3 and 1 or 2 chunks."""

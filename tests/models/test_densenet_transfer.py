@@ -125,6 +125,7 @@ def test_stem_equals_7x7_convolution(size, rng):
     np.testing.assert_allclose(folded, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_missing_file():
     with pytest.raises(FileNotFoundError, match="no DenseNet-121 weights"):
         RADN(encoder_weights="/nowhere/densenet.weights.h5")

@@ -33,6 +33,7 @@ def with_statistics(model, rng):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", LARGER, ids=lambda a: "-".join(a))
 def test_computes_the_same(tiny_radn, rng, arguments):
     model = with_statistics(tiny_radn(attention_pool=2), rng)
@@ -45,6 +46,7 @@ def test_computes_the_same(tiny_radn, rng, arguments):
     np.testing.assert_allclose(grown(images), expected, atol=1e-5 * residual)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "variant",
     [
@@ -62,6 +64,7 @@ def test_other_variants(tiny_radn, rng, variant):
     np.testing.assert_allclose(grown(images), expected, atol=1e-5 * residual)
 
 
+@pytest.mark.slow
 def test_new_parts_learn(tiny_radn, rng):
     """All new weights have gradients, unless they wait for other zeros."""
     grown = grow(tiny_radn(), encoder_units=(3, 3, 3), deform_units=3)
@@ -76,6 +79,7 @@ def test_new_parts_learn(tiny_radn, rng):
         assert (rows[-4:] > 0).any()  # those of the new unit
 
 
+@pytest.mark.slow
 def test_refuses(tiny_radn):
     model = tiny_radn()
     with pytest.raises(ValueError, match=r"`deform_units` must not be smaller"):

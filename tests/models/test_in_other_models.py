@@ -60,6 +60,7 @@ class BuiltLater(keras.layers.Layer):
         return self.network(inputs)
 
 
+@pytest.mark.slow
 def test_a_network_that_is_made_in_the_build_of_a_layer(
     tiny_radn, tmp_path, rng
 ):
@@ -109,6 +110,7 @@ def test_keras_s_own_export_has_no_op_of_the_package(tiny_radn, tmp_path, rng):
     subprocess.run([sys.executable, "-c", FRESH_PROCESS, tmp_path], check=True)
 
 
+@pytest.mark.slow
 def test_tensorflow_checkpoints_hold_all_weights(tiny_radn, tmp_path):
     model, other = tiny_radn(), RADN(**TINY_RADN)
     path = tf.train.Checkpoint(model=model).save(tmp_path / "checkpoint")
@@ -123,6 +125,7 @@ def test_tensorflow_checkpoints_hold_all_weights(tiny_radn, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 4])
 def test_images_of_other_channels_are_refused(tiny_radn, channels):
     images = np.zeros((1, 16, 16, channels), "float32")

@@ -45,6 +45,7 @@ def assert_same(network, model, images):
     np.testing.assert_allclose(outputs, expected, atol=1e-4 * residual, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", VARIANTS, ids=str)
 @pytest.mark.parametrize("implementation", ["native", "gather"])
 def test_equals_the_model(tiny_radn, rng, arguments, implementation):
@@ -55,6 +56,7 @@ def test_equals_the_model(tiny_radn, rng, arguments, implementation):
     assert_same(network, model, images)
 
 
+@pytest.mark.slow
 def test_any_size_and_batch(tiny_radn, rng):
     model = with_statistics(tiny_radn(), rng)
     network = inference_model(model)
@@ -72,6 +74,7 @@ def test_bfloat16_stays_near(tiny_radn, rng):
     assert psnr(outputs, expected) - psnr(images, expected) > 23
 
 
+@pytest.mark.slow
 def test_dtype_of_the_model_unless_said(tiny_radn):
     assert inference_model(tiny_radn()).dtype == "float32"
     model = tiny_radn(dtype="mixed_bfloat16")
@@ -97,6 +100,7 @@ def test_fast_dtype(monkeypatch, tmp_path, flags, expected):
     assert fast_dtype() == expected
 
 
+@pytest.mark.slow
 def test_refuses(tiny_radn):
     with pytest.raises(ValueError, match="float16"):
         inference_model(tiny_radn(), "float16")

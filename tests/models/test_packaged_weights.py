@@ -16,6 +16,7 @@ from keras_radn.models.packaged_weights import (
 from tests.conftest import TINY_RADN
 
 
+@pytest.mark.slow
 def test_round_trip_in_half_precision(tiny_radn, tmp_path, rng):
     model, other = tiny_radn(), RADN(**TINY_RADN)
     path = tmp_path / "weights.npz"
@@ -58,6 +59,7 @@ def archive(position=0, value=b""):
     return bytes(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     [
@@ -98,6 +100,7 @@ def server(tmp_path, monkeypatch):
         httpd.shutdown()
 
 
+@pytest.mark.slow
 def test_weights_by_path_and_address(tiny_radn, tmp_path, server):
     path = tmp_path / "weights.npz"
     sha256 = write_weights(tiny_radn(), path)
@@ -115,6 +118,7 @@ def test_weights_by_path_and_address(tiny_radn, tmp_path, server):
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_addresses_that_are_wrong(tiny_radn, tmp_path, server):
     write_weights(tiny_radn(), tmp_path / "weights.npz")
     for name in ("none.npz", f"weights.npz#sha256={'0' * 64}"):

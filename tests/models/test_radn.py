@@ -30,6 +30,7 @@ VARIANTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_variant(variant, tiny_radn, rng):
     """Checks symbolic, unknown and odd sizes, parts, and configuration."""
@@ -56,6 +57,7 @@ def test_variant(variant, tiny_radn, rng):
     np.testing.assert_allclose(copy(images), outputs, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_default_is_the_papers_final_or_the_default_preset():
     final = RADN.from_preset("radn_final", load_weights=False)
     assert RADN().architecture() == final.architecture()
@@ -65,6 +67,7 @@ def test_the_default_is_the_papers_final_or_the_default_preset():
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_preset_has_its_weights_unless_told_otherwise():
     packaged = RADN(pretrained=True)
     preset = RADN.from_preset(DEFAULT_PRESET)
@@ -78,6 +81,7 @@ def test_a_preset_has_its_weights_unless_told_otherwise():
         RADN.from_preset(DEFAULT_PRESET, deform_units=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stem_pool", [True, False])
 @pytest.mark.parametrize("size", [(1, 1), (1, 19), (2, 3), (16, 33), (40, 8)])
 def test_any_size(size, stem_pool, tiny_radn, rng):
@@ -87,6 +91,7 @@ def test_any_size(size, stem_pool, tiny_radn, rng):
     assert np.isfinite(outputs).all()
 
 
+@pytest.mark.slow
 def test_fixed_size(tiny_radn, rng):
     model = tiny_radn(image_shape=(21, 40, 3))
     assert model.output.shape == (None, 21, 40, 3)
@@ -105,6 +110,7 @@ def test_starts_as_the_identity(rng):
     np.testing.assert_array_equal(outputs, images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "images", "tolerance"),
     [
@@ -179,6 +185,7 @@ def test_files_reload_in_a_fresh_process(tiny_radn, tmp_path, rng):
     subprocess.run([sys.executable, "-c", FRESH_PROCESS, tmp_path], check=True)
 
 
+@pytest.mark.slow
 def test_untrained_model_reloads_as_it_was_compiled(tiny_radn, tmp_path):
     model = tiny_radn()
     model.compile(keras.optimizers.SGD(0.5), "mse")
@@ -197,6 +204,7 @@ def as_if_trained(optimizer, variables):
         variable.assign(np.full(variable.shape, i))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trained", [True, False])
 def test_files_of_the_old_form(trained, tiny_radn, tmp_path, rng):
     """The optimizer's flag is elsewhere, and nothing is frozen."""
@@ -226,6 +234,7 @@ def test_files_of_the_old_form(trained, tiny_radn, tmp_path, rng):
     np.testing.assert_array_equal(reloaded(images), model(images))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "is_frozen",
     [
@@ -255,6 +264,7 @@ def test_frozen_layers_stay_frozen(is_frozen, tiny_radn, tmp_path, rng):
     np.testing.assert_array_equal(copy(images), model(images))
 
 
+@pytest.mark.slow
 def test_clone(tiny_radn, rng):
     model = tiny_radn()
     model.compile("adam", "mse")
@@ -265,6 +275,7 @@ def test_clone(tiny_radn, rng):
     assert type(clone.optimizer) is type(model.optimizer)
 
 
+@pytest.mark.slow
 def test_part_of_a_model_reloads(tiny_radn, tmp_path, rng):
     model = tiny_radn()
     part = keras.Model(model.input, model.get_layer("context").output)
@@ -275,6 +286,7 @@ def test_part_of_a_model_reloads(tiny_radn, tmp_path, rng):
     assert type(reloaded.get_layer("stem_norm")) is BatchNormalization
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -7,6 +7,7 @@ from keras_radn.layers import DeformableConv2D, SelfAttention
 from tests.conftest import randomize
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ResidualBaseline.presets)
 def test_row_of_table_2(preset, tmp_path, rng):
     config = ResidualBaseline.presets[preset]["config"]

@@ -5,6 +5,7 @@ import tensorflow as tf
 from keras_radn.ops import deformable_conv2d, tracing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["eager", "graph"])
 def test_derivative_along_the_inputs(mode, rng):
     """The operation is linear in its inputs."""

@@ -129,6 +129,7 @@ def _installed():
 _FOLDER = library.folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "break_it",
     [
@@ -177,6 +178,7 @@ def test_loads_once_in_many_threads(monkeypatch):
     assert all(state is states[0] for state in states)
 
 
+@pytest.mark.slow
 def test_importing_the_package_does_not_load_it():
     code = (
         "import keras_radn\n"
@@ -233,6 +235,7 @@ def test_layer_tells_keras_about_xla(folder, monkeypatch):
     assert not DeformableConv2D(4).supports_jit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("saved", ["native", "gather"])
 def test_saved_with_one_loads_with_the_other(saved, tmp_path, monkeypatch, rng):
     other = {"native": "gather", "gather": "native"}[saved]

@@ -142,6 +142,7 @@ def largest_steps(optimizer, model):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [ConvMuon, JointClipAdam])
 def test_offsets_and_attention_steer_slowly(kind, tiny_radn):
     steps = largest_steps(kind(1e-2, steering_lr_ratio=0.01), tiny_radn())
@@ -156,6 +157,7 @@ def test_offsets_and_attention_steer_slowly(kind, tiny_radn):
     assert len(slow) > 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [ConvMuon, JointClipAdam])
 def test_steering_starts_later(kind, tiny_radn):
     model = tiny_radn()

@@ -21,6 +21,7 @@ def narrow_dmphn(monkeypatch):
     monkeypatch.setattr(peers.DMPHN, "presets", presets)
 
 
+@pytest.mark.slow
 def test_deblur_and_evaluate(pairs_folder, tmp_path, capsys):
     model = peers.DMPHN(2, width=2)
     randomize(model, 0.05)

@@ -85,6 +85,7 @@ def assert_equals(model, image, expected):
     assert np.abs(expected - image).max() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("levels", "stack"), [(4, 1), (3, 3)])
 def test_dmphn(levels, stack, image, rng, tmp_path, stub_torch):
     files = published.dmphn_files(rng, levels, stack, WIDTH)
@@ -106,6 +107,7 @@ def test_deblurgan(image, rng, tmp_path, stub_torch):
     assert_equals(model, image, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("recurrent", "color"), [(True, True), (True, False), (False, True)]
 )
@@ -121,6 +123,7 @@ def test_srn(recurrent, color, image, rng, tmp_path):
     assert_equals(model, image, np.concatenate(expected, axis=-1))
 
 
+@pytest.mark.slow
 def test_pss_srn(image, rng, tmp_path):
     variables = published.psssrn_variables(rng, WIDTH)
     write_checkpoint(tmp_path / "deblur_model", variables)
@@ -207,12 +210,14 @@ class TestErrors:
             model, tmp_path / "files", ImportError, "keras-radn[convert]"
         )
 
+    @pytest.mark.slow
     def test_missing_checkpoint(self, tmp_path):
         model = peers.PSSSRN(WIDTH)
         missing = tmp_path / "deblur_model"
         self.refused(model, missing, FileNotFoundError, "checkpoint")
         self.refused(model, tmp_path, ValueError, "checkpoint")
 
+    @pytest.mark.slow
     def test_checkpoint_of_a_variant(self, rng, tmp_path):
         variables = published.srn_variables(rng, WIDTH, True, 3)
         write_checkpoint(tmp_path / "deblur.model", variables)
@@ -238,6 +243,7 @@ class TestCommand:
         write_checkpoint(tmp_path / "deblur_model", variables)
         return tmp_path / "deblur_model-523000"
 
+    @pytest.mark.slow
     def test_weights_and_model(
         self, narrow, checkpoint, tmp_path, image, capsys
     ):
@@ -276,6 +282,7 @@ class TestCommand:
         assert not output.exists()
 
 
+@pytest.mark.slow
 def test_weights_of_another_architecture(tmp_path):
     write_weights(peers.PSSSRN(WIDTH), tmp_path / "weights.npz")
     with pytest.raises(ValueError, match="another architecture"):

@@ -47,6 +47,7 @@ NARROW = {
 narrow = pytest.mark.parametrize("name", NARROW)
 
 
+@pytest.mark.slow
 @narrow
 def test_any_size_saved_and_loaded(name, tmp_path, rng):
     model = NARROW[name]()
@@ -63,6 +64,7 @@ def test_any_size_saved_and_loaded(name, tmp_path, rng):
     np.testing.assert_allclose(reloaded(images), outputs, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_file_loads_where_the_networks_were_not_imported(tmp_path):
     path = str(tmp_path / "model.keras")
     peers.MSCNN(2, blocks=0).save(path)
@@ -74,6 +76,7 @@ def test_a_file_loads_where_the_networks_were_not_imported(tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 @narrow
 def test_as_a_graph_of_any_size(name, rng):
     """Sizes are unknown while it is traced, as for pictures."""
@@ -83,6 +86,7 @@ def test_as_a_graph_of_any_size(name, rng):
     np.testing.assert_allclose(outputs, model(image[np.newaxis])[0], atol=1e-5)
 
 
+@pytest.mark.slow
 @narrow
 def test_half_precision(name, rng):
     """Images and weights stay float32; the answer differs little."""
@@ -97,6 +101,7 @@ def test_half_precision(name, rng):
     assert 0 < error < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mscnn", "srn_lstm", "dmphn"])
 def test_fixed_size(name, rng):
     fixed = NARROW[name](image_shape=(21, 24, 3))

@@ -251,6 +251,7 @@ def test_the_table_is_whole():
     assert all(list(row) == list(SUFFIXES) for row in KEPT.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", SOURCES)
 @pytest.mark.parametrize("column", SUFFIXES)
 def test_what_is_kept(row, column, image, tmp_path):

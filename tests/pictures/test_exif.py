@@ -50,6 +50,7 @@ def sources_of_exif(image, order):
     yield "jp2", plain + box + b"JpgTiffExif->JP2" + exif[6:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("suffix", WITH_EXIF)
 def test_texts_that_are_not_ascii(suffix, order, image, convert):

@@ -76,6 +76,7 @@ def files_below(folder):
     return {p for p in folder.rglob("*") if not p.is_dir()}
 
 
+@pytest.mark.slow
 def test_corpus(photo, identity, tmp_path, capfd):
     folder, output = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
@@ -246,6 +247,7 @@ def full_disk(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "suffix", [".png", ".jpg", ".tif", ".webp", ".heic", ".avif", ".bmp"]
 )

@@ -82,6 +82,7 @@ PYTHONS = re.compile(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "suffix", ["TIFF", "PNG", "JPEG", "WEBP", "BMP", "GIF"]
 )

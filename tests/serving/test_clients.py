@@ -49,6 +49,7 @@ def telling():
         yield address
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["", "/", "/prefix/"])
 def test_an_address_may_end_with_a_slash(end, arguments, telling):
     error = refused("rest", *arguments, "--server", telling + end)

@@ -21,6 +21,8 @@ from keras_radn.cli.main import main
 from tests.serving.rest_requests import PREDICT, ROW
 from tests.serving.running_server import running_server, wait_until
 
+pytestmark = pytest.mark.slow
+
 
 def busy(seconds):
     return {"signature_name": "busy", "instances": [seconds]}
@@ -59,7 +61,6 @@ def test_a_conversation(endpoint):
     assert tf.make_ndarray(outputs["deblurred"]).tolist() == [[[[2, 2, 2]]]]
 
 
-@pytest.mark.slow
 def test_health_and_metrics(limited):
     assert limited.get("/healthz").status_code == 200
     assert limited.get("/readyz").status_code == 200
@@ -82,7 +83,6 @@ def test_health_and_metrics(limited):
     assert not any("made_up" in label for label in counts)
 
 
-@pytest.mark.slow
 def test_access_log(limited):
     limited.post("small/versions/1:predict", json=ROW)
     limited.get("/v1/models/nobody")
@@ -107,7 +107,6 @@ def test_access_log(limited):
     assert (line["status"], "nobody" in line["error"]) == (404, True)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("announced", [True, False])
 def test_body_limit(limited, announced):
     body = b" " * 200_000
@@ -117,7 +116,6 @@ def test_body_limit(limited, announced):
     assert "raise the server's limit" in answer.json()["error"]
 
 
-@pytest.mark.slow
 def test_gzip(limited):
     def post(body):
         headers = {"Content-Encoding": "gzip"}
@@ -130,7 +128,6 @@ def test_gzip(limited):
     assert post(b"no gzip").status_code == 400
 
 
-@pytest.mark.slow
 def test_pixel_limit(limited):
     images = np.zeros((1, 71, 71, 3), int).tolist()
     answer = limited.post("small:predict", json={"instances": images})
@@ -149,7 +146,6 @@ def test_pixel_limit(limited):
     assert caught.value.code() == StatusCode.INVALID_ARGUMENT
 
 
-@pytest.mark.slow
 def test_overload_is_shed(limited):
     with concurrent.futures.ThreadPoolExecutor(12) as pool:
         answers = list(
@@ -167,7 +163,6 @@ def test_overload_is_shed(limited):
     assert limited.post("small:predict", json=ROW).ok
 
 
-@pytest.mark.slow
 def test_overload_is_shed_by_grpc(limited):
     request = predict_pb2.PredictRequest()
     request.model_spec.name = "small"
@@ -188,7 +183,6 @@ def test_overload_is_shed_by_grpc(limited):
     assert len(set(codes)) > 1
 
 
-@pytest.mark.slow
 def test_requests_that_take_too_long(limited):
     with concurrent.futures.ThreadPoolExecutor() as pool:
         running = pool.submit(limited.post, "small:predict", json=busy(30))
@@ -202,7 +196,6 @@ def test_requests_that_take_too_long(limited):
     wait_until(lambda: limited.post("small:predict", json=ROW).ok, 5)
 
 
-@pytest.mark.slow
 def test_body_that_does_not_arrive(limited):
     connection = http.client.HTTPConnection(limited.url[7:], timeout=10)
     connection.putrequest("POST", PREDICT)
@@ -213,7 +206,6 @@ def test_body_that_does_not_arrive(limited):
     connection.close()
 
 
-@pytest.mark.slow
 def test_clients_that_leave_free_their_place(limited):
     body = json.dumps(busy(1)).encode()
     head = f"POST {PREDICT} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}"
@@ -227,7 +219,6 @@ def test_clients_that_leave_free_their_place(limited):
     assert limited.post("small:predict", json=ROW).ok
 
 
-@pytest.mark.slow
 def test_burst_does_not_grow_memory(tmp_path, small_config):
     """A thousand requests of a megabyte meet a server with four places."""
     with running_server(
@@ -251,7 +242,6 @@ def test_burst_does_not_grow_memory(tmp_path, small_config):
     assert grown < 50e6  # of the 500 MB that were sent
 
 
-@pytest.mark.slow
 def test_sigterm_drains(base, tmp_path):
     with (
         running_server(
@@ -273,7 +263,6 @@ def test_sigterm_drains(base, tmp_path):
         assert server.process.wait(10) == 0
 
 
-@pytest.mark.slow
 def test_a_second_signal_ends_it(base, tmp_path):
     with (
         running_server(
@@ -333,7 +322,6 @@ def test_broken_model(tmp_path, capsys):
     assert "Traceback" not in message
 
 
-@pytest.mark.slow
 def test_port_in_use(base, tmp_path, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

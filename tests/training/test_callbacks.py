@@ -66,6 +66,7 @@ def test_validation_equals_evaluation(averaged, config, tiny_radn):
         assert logs[f"val_{key}"] == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_validation_of_some_images_in_some_epochs(config, tiny_radn):
     pairs = ImagePairs(config.validation)
     validation = Validation(pairs, images=1, epochs=2)
@@ -80,6 +81,7 @@ def test_validation_of_some_images_in_some_epochs(config, tiny_radn):
     assert logs["val_psnr"] > 0
 
 
+@pytest.mark.slow
 def test_norms_freeze_at_a_step(rng):
     images = rng.random((2, 8, 8, 3), "float32")
     pairs = tf.data.Dataset.from_tensors((images, np.sqrt(images)))
@@ -103,6 +105,7 @@ def test_norms_freeze_at_a_step(rng):
     assert np.any(seen[-1][2] != seen[-2][2])
 
 
+@pytest.mark.slow
 def test_the_best_weights_are_written(config, tiny_radn):
     """The averaged weights are written if they validate better than before."""
     model = tiny_radn()

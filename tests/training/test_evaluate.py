@@ -66,6 +66,7 @@ def test_evaluation_of_an_ensemble(pairs_folder, tiny_radn):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["auto", "float32", "bfloat16"])
 def test_evaluation_in_a_dtype(dtype, pairs_folder, tiny_radn):
     model = tiny_radn()

@@ -21,6 +21,7 @@ from tests.training.logs import interrupts, read_log
 from tests.training.recipes import SMALL_BASELINE
 
 
+@pytest.mark.slow
 def test_starts_as_a_smaller_network(config, tmp_path, rng):
     smaller = RADN(decoder_block="dense", **SMALL_RADN)
     smaller.get_layer("reconstruction").kernel.assign(
@@ -48,6 +49,7 @@ def test_start_that_is_not_there(config, start):
         run.new_model(config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["last.keras", "config.json"])
 def test_a_file_of_the_run_is_cut_short(name, config, tmp_path):
     """A full disk under another program leaves such files."""

@@ -13,6 +13,7 @@ from keras_radn.training.team import AverageWeights, Team
 from tests.training.recipes import SMALL_BASELINE
 
 
+@pytest.mark.slow
 def test_weights_become_their_mean(tmp_path):
     """The weights and momenta of two models are compared with NumPy."""
     barrier = threading.Barrier(2)

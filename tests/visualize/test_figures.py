@@ -49,6 +49,7 @@ def test_noise_is_not_structure(image, rng):
 
 
 # For the last one, the logarithm in float32 exceeds that of its own limit.
+@pytest.mark.slow
 @pytest.mark.parametrize("peak", [1.0, 5000.0, np.float32(103.1)])
 def test_attention(image, peak):
     """All points share a logarithmic scale, and zeros are drawn."""

@@ -39,6 +39,7 @@ def input_of(model, layer, image):
     return np.asarray(network(image[np.newaxis].astype("float32")))[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stem_pool", "stride"), [(True, 8), (False, 4)])
 def test_known_offset_difference(
     tiny_radn, image, known_offsets, stem_pool, stride
@@ -60,6 +61,7 @@ def test_known_offset_difference(
         np.testing.assert_allclose(difference, stride * expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_offset_difference_over_the_image(tiny_radn, image):
     model = tiny_radn(stem_pool=True)
     inspection = Inspection(model, image)
@@ -116,6 +118,7 @@ def test_known_sampling_points(tiny_radn, image, known_offsets):
     np.testing.assert_array_equal(only, moved[:1, 1:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", [1, 2])
 def test_attention(tiny_radn, image, pool):
     """A row of equation 5 and the residual of equation 6 equal loops."""
@@ -165,6 +168,7 @@ def test_residual_baseline(tiny_baseline, image, known_offsets, count):
     assert inspection.attention_residual().shape == (HEIGHT, WIDTH)
 
 
+@pytest.mark.slow
 def test_variants_without(tiny_radn, tiny_baseline, image):
     with pytest.raises(ValueError, match="neither"):
         Inspection(tiny_radn(decoder_block="dense", attention=False), image)
@@ -184,6 +188,7 @@ def test_variants_without(tiny_radn, tiny_baseline, image):
             ask()
 
 
+@pytest.mark.slow
 def test_kinds_of_images(tiny_radn, image):
     model = tiny_radn()
     gray = image[..., :1]
