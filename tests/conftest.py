@@ -1,5 +1,4 @@
 import os
-from unittest import mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -33,10 +32,15 @@ def seeded():
 
 
 @pytest.fixture(autouse=True)
-def environment():
-    """Ends what a command has set, which later programs would inherit."""
-    with mock.patch.dict(os.environ):
-        yield
+def own_convolutions():
+    """Ends a command's choice, which programs of later tests would inherit."""
+    name = "TF_ENABLE_ONEDNN_OPTS"
+    chosen = os.environ.get(name)
+    yield
+    if os.environ.get(name) != chosen:
+        os.environ.pop(name)
+        if chosen is not None:
+            os.environ[name] = chosen
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 import keras_radn
-from tests.conftest import randomize
+from tests.conftest import SMALL_RADN, randomize
 
 # Without the package, as TF-Serving loads it.
 LOADED_ELSEWHERE = """
@@ -39,11 +39,12 @@ def around_a_layer():
         pytest.param("a clone", marks=pytest.mark.nightly),
     ]
 )
-def model(request, tiny_radn):
+def model(request):
     if request.param == "around a layer":
         model = around_a_layer()
     else:
-        network = tiny_radn(image_shape=(24, 32, 3))
+        network = keras_radn.RADN(**SMALL_RADN, image_shape=(24, 32, 3))
+        randomize(network)
         if request.param == "a clone":
             return keras.models.clone_model(network)
         inputs = keras.Input((24, 32, 3), name="images")

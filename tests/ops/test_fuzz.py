@@ -6,7 +6,9 @@ CASES, PARTS = 400, 2
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize(
+    "part", [0, pytest.param(1, marks=pytest.mark.nightly)]
+)
 def test_native_equals_gather(part):
     for seed in range(part, CASES, PARTS):
         problem = fuzz.difference(seed)
