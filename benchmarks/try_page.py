@@ -98,30 +98,30 @@ def by_page(browser, site, path, isolated) -> tuple[float, np.ndarray]:
 class Handler(http.server.SimpleHTTPRequestHandler):
     """Serves files, quietly."""
 
-    isolated = False
-
-    def end_headers(self):
-        if self.isolated:
-            self.send_header("Cross-Origin-Opener-Policy", "same-origin")
-            self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
-        super().end_headers()
-
     def log_message(self, *_):
         pass
+
+
+class IsolatedHandler(Handler):
+    """Lets the page share memory between threads."""
+
+    def end_headers(self):
+        self.send_header("Cross-Origin-Opener-Policy", "same-origin")
+        self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
+        super().end_headers()
 
 
 @contextlib.contextmanager
 def served(site, isolated):
     """The address of a file server."""
-    kind = type("Handler", (Handler,), {"isolated": isolated})
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(kind, directory=site)
-    )
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
+    kind = IsolatedHandler if isolated else Handler
+    handler = functools.partial(kind, directory=site)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
 
 
 if __name__ == "__main__":

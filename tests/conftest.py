@@ -37,10 +37,9 @@ def own_convolutions():
     name = "TF_ENABLE_ONEDNN_OPTS"
     chosen = os.environ.get(name)
     yield
-    if os.environ.get(name) != chosen:
-        os.environ.pop(name)
-        if chosen is not None:
-            os.environ[name] = chosen
+    os.environ.pop(name, None)
+    if chosen is not None:
+        os.environ[name] = chosen
 
 
 @pytest.fixture

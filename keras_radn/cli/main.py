@@ -70,9 +70,8 @@ def _set_up_tensorflow(trains):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if trains:
         # TensorFlow leaves oneDNN's convolutions off on processors without
-        # AVX-512; a training step then takes 2.3 times as long. For large
-        # images they would be a hundred times slower than its own: where the
-        # columns of one need more than 1 GB.
+        # AVX-512; a training step then takes 2.3 times as long. Of large
+        # images, some would take minutes (128 to 128 channels at 640x360).
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 

@@ -36,9 +36,8 @@ class Team:
         Raises:
             threading.BrokenBarrierError: if another process ended.
         """
-        _check_parent()
         np.save(self._file(self.index), values)
-        self.barrier.wait()
+        self.meet()
         total = np.zeros_like(values)
         for index in range(self.count):  # in one order, for equal rounding
             total += np.load(self._file(index))
@@ -51,18 +50,14 @@ class Team:
         Raises:
             threading.BrokenBarrierError: if another process ended.
         """
-        _check_parent()
+        parent = multiprocessing.parent_process()
+        if parent is not None and not parent.is_alive():
+            # It was killed, and nobody else ends its processes.
+            raise threading.BrokenBarrierError
         self.barrier.wait()
 
     def _file(self, index):
         return self.folder / f"{index}.npy"
-
-
-def _check_parent():
-    parent = multiprocessing.parent_process()
-    if parent is not None and not parent.is_alive():
-        # It was killed, and nobody else ends its processes.
-        raise threading.BrokenBarrierError
 
 
 class AverageWeights(keras.callbacks.Callback):

@@ -39,12 +39,11 @@ def around_a_layer():
         pytest.param("a clone", marks=pytest.mark.nightly),
     ]
 )
-def model(request):
+def model(request, tiny_radn):
     if request.param == "around a layer":
         model = around_a_layer()
     else:
-        network = keras_radn.RADN(**SMALL_RADN, image_shape=(24, 32, 3))
-        randomize(network)
+        network = tiny_radn(**SMALL_RADN, image_shape=(24, 32, 3))
         if request.param == "a clone":
             return keras.models.clone_model(network)
         inputs = keras.Input((24, 32, 3), name="images")

@@ -11,7 +11,7 @@ from keras import ops
 
 from keras_radn import RADN, inference_model
 from keras_radn.models.packaged_weights import write_weights
-from tests.conftest import TINY_RADN
+from tests.conftest import SMALL_RADN, TINY_RADN
 
 
 class Wrapper(keras.layers.Layer):
@@ -103,7 +103,7 @@ np.testing.assert_allclose(
 
 @pytest.mark.slow
 def test_keras_s_own_export_has_no_op_of_the_package(tiny_radn, tmp_path, rng):
-    model = tiny_radn(encoder_units=(1, 1, 1), deform_units=1)
+    model = tiny_radn(**SMALL_RADN)
     images = rng.random((2, 17, 30, 3), "float32")
     model.export(tmp_path / "exported", verbose=False)
     np.savez(tmp_path / "arrays.npz", images=images, outputs=model(images))

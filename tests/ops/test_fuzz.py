@@ -6,9 +6,7 @@ CASES, PARTS = 400, 2
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "part", [0, pytest.param(1, marks=pytest.mark.nightly)]
-)
+@pytest.mark.parametrize("part", range(PARTS))
 def test_native_equals_gather(part):
     for seed in range(part, CASES, PARTS):
         problem = fuzz.difference(seed)
