@@ -5,11 +5,11 @@
 
 The step is that of `keras_radn.training`, with clipping and averaged weights,
 on a batch in memory. The convolutions alone are all convolutions and matrix
-products of the step's graph, forward and backward, with the same shapes and
-dtypes but on random tensors and with nothing between them; the sampling of
-the deformable ones is left out. Both are measured in turns. On a CPU, a profile
-of the step by the operations' own time and the speed of the input pipeline
-follow.
+products of the step's graph, forward and backward, as TensorFlow's operations
+with the same shapes and dtypes but on random tensors and with nothing between
+them; the sampling of the deformable ones is left out. Both are measured in
+turns. On a CPU, a profile of the step by the operations' own time and the speed
+of the input pipeline follow.
 """
 
 import argparse
@@ -37,6 +37,7 @@ from keras_radn.inference.benchmark import (
     products_of,
 )
 from keras_radn.models.deblurring_model import paper_recipe
+from keras_radn.ops import tracing
 from keras_radn.training import TrainingConfig
 
 
@@ -70,7 +71,10 @@ def main() -> None:
 def measure(config: TrainingConfig, repetitions: int) -> None:
     """Measures and prints the tables."""
     step = training_step(config)
-    products = products_of(step.get_concrete_function().graph)
+    step.get_concrete_function()
+    with tracing.options(training_ops=False):  # whose products are seen
+        plain = training_step(config).get_concrete_function()
+    products = products_of(plain.graph)
     print(f"On {device_name()}.\n")
     print_products(products)
     seconds, alone = median_seconds(

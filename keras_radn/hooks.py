@@ -40,7 +40,14 @@ KERAS = (
     Hook(_MUON, "_should_use_adamw", "3.15.1", "overridden by ConvMuon"),
     Hook(_MUON, "_muon_update_step", "3.15.1", "overridden by ConvMuon"),
     Hook(_MUON, "_adamw_update_step", "3.15.1", "overridden by ConvMuon"),
-    Hook(_MUON, "_backend_update_step", "3.15.1", "overridden by ConvMuon"),
+    Hook(_MUON, "_apply_weight_decay", "3.15.1", "overridden by ConvMuon"),
+    Hook(
+        _MUON,
+        "_backend_update_step",
+        "3.15.1",
+        "overridden by both optimizers",
+    ),
+    Hook(_MUON, "_clip_gradients", "3.15.1", "overridden by both optimizers"),
     Hook(
         "keras.optimizers.Optimizer",
         "_update_model_variables_moving_average",

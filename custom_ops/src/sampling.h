@@ -60,7 +60,7 @@ struct Layout {
   int64_t depth;
   int64_t map_pixel, map_group, map_tap;
   int64_t out_pixel, out_group, out_tap;
-  int64_t offset_pixel;  // of the offsets that the CPU's sum reads
+  int64_t offset_pixel;  // of the offsets that the CPU reads
 
   static Layout Sum(const Geometry& g, int64_t filters) {
     return {

@@ -1,3 +1,6 @@
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -37,30 +40,94 @@ class BatchNormalization(keras.layers.BatchNormalization):
         fused = fused and backend.fused_batch_norm is not None
         if not fused or self.compute_dtype == "float64":
             return super().call(inputs, training=training and not self.frozen)
-        averages = {}
-        if self.frozen:
-            averages = {
-                "mean": ops.cast(self.moving_mean, "float32"),
-                "variance": ops.cast(self.moving_variance, "float32"),
-            }
+        moments = self.moving_moments() if self.frozen else (None, None)
         outputs, mean, variance = backend.fused_batch_norm(
             inputs,
             ops.cast(self.gamma, "float32"),
             ops.cast(self.beta, "float32"),
             self.epsilon,
-            **averages,
+            *moments,
         )
         if not self.frozen:
             # Keras averages the biased estimate.
             count = ops.cast(ops.size(inputs[..., 0]), "float32")
             variance *= ops.maximum(count - 1, 1) / count
-            self._average(self.moving_mean, mean)
-            self._average(self.moving_variance, variance)
+            _average([self], [(mean, variance)])
         return outputs
 
-    def _average(self, average, value):
+    def moving_moments(self):
+        """Moving mean and variance, float32 `(channels,)` each."""
+        return (
+            ops.cast(self.moving_mean, "float32"),
+            ops.cast(self.moving_variance, "float32"),
+        )
+
+
+def _average(norms, moments):
+    """Adds the moments of a batch to the moving averages of norms."""
+    averages = [
+        average
+        for norm in norms
+        for average in (norm.moving_mean, norm.moving_variance)
+    ]
+    values = [value for both in moments for value in both]
+    share = 1 - norms[0].momentum
+    same = all(norm.momentum == norms[0].momentum for norm in norms)
+    if same and backend.moves_together(averages):
+        backend.optimizer_steps.move_averages(averages, values, share)
+        return
+    for i, (average, value) in enumerate(zip(averages, values, strict=True)):
+        momentum = norms[i // 2].momentum
         last = ops.cast(average, "float32")
-        average.assign(last * self.momentum + value * (1 - self.momentum))
+        average.assign(last * momentum + value * (1 - momentum))
+
+
+def norms_of_one_op(norms: Sequence[BatchNormalization], dtype: str) -> bool:
+    """Whether a compiled operation can compute all of these norms in training.
+
+    Args:
+        norms: of a layer.
+        dtype: what the layer computes in.
+    """
+    return (
+        len({norm.frozen for norm in norms}) == 1
+        and all(norm.trainable and not norm.synchronized for norm in norms)
+        and dtype in ("float32", "bfloat16")
+        and backend.has_training_ops()
+    )
+
+
+def call_op(
+    op: Callable,
+    inputs: Any,
+    units: Iterable[Iterable],
+    norms: Sequence[BatchNormalization],
+    *arguments: Any,
+) -> Any:
+    """Calls an operation of `ops.training` and averages its moments.
+
+    Args:
+        op: the operation.
+        inputs: its features.
+        units: weights of each of its units.
+        norms: all norms of the units, in their order.
+        *arguments: what the operation has between the epsilon of the norms and
+            their fixed moments.
+
+    Returns:
+        The outputs of the operation.
+    """
+    frozen = norms[0].frozen
+    outputs, moments = op(
+        inputs,
+        [[ops.cast(weight, "float32") for weight in unit] for unit in units],
+        norms[0].epsilon,
+        *arguments,
+        [norm.moving_moments() for norm in norms] if frozen else (),
+    )
+    if not frozen:
+        _average(norms, moments)
+    return outputs
 
 
 def network_norm(

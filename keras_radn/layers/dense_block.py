@@ -4,7 +4,12 @@ import keras
 from keras import ops
 
 from keras_radn.hooks import track_in_checkpoints
-from keras_radn.layers.batch_normalization import network_norm
+from keras_radn.layers.batch_normalization import (
+    call_op,
+    network_norm,
+    norms_of_one_op,
+)
+from keras_radn.ops import backend
 from keras_radn.ops.geometry import require_integer
 
 
@@ -113,12 +118,31 @@ class DenseBlock(keras.layers.Layer):
             channels += self.growth_rate
 
     def call(self, inputs, training=None):
+        if training and norms_of_one_op(self._norms(), self.compute_dtype):
+            return self._training_op(inputs)
         features = inputs
         for norm1, conv1, norm2, conv2 in self._units():
             x = conv1(ops.relu(norm1(features, training=training)))
             x = conv2(ops.relu(norm2(x, training=training)))
             features = ops.concatenate([features, x], axis=-1)
         return features
+
+    def _norms(self):
+        """All norms, in the order in which the units have them."""
+        pairs = zip(self.bottleneck_norms, self.growth_norms, strict=True)
+        return list(itertools.chain(*pairs))
+
+    def _training_op(self, inputs):
+
+        def weights(norm, conv):
+            return norm.gamma, norm.beta, conv.kernel
+
+        units = [
+            (*weights(norm1, conv1), *weights(norm2, conv2))
+            for norm1, conv1, norm2, conv2 in self._units()
+        ]
+        op = backend.dense_block_training
+        return call_op(op, inputs, units, self._norms())
 
     def compute_output_shape(self, input_shape):
         *outer, channels = input_shape

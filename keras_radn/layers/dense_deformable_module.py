@@ -4,8 +4,13 @@ import keras
 from keras import ops
 
 from keras_radn.hooks import track_in_checkpoints
-from keras_radn.layers.batch_normalization import network_norm
+from keras_radn.layers.batch_normalization import (
+    call_op,
+    network_norm,
+    norms_of_one_op,
+)
 from keras_radn.layers.deformable_conv2d import DeformableConv2D
+from keras_radn.ops import backend, tracing
 from keras_radn.ops.geometry import require_integer
 
 # Far beyond any use: at least 256 pixels of the image.
@@ -141,12 +146,37 @@ class DenseDeformableModule(keras.layers.Layer):
         return offsets
 
     def call(self, inputs, training=None):
-        features = inputs
-        for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = ops.relu(norm(conv(features), training=training))
-            features = ops.concatenate([features, x], axis=-1)
+        if training and self._has_training_op():
+            features = self._training_op(inputs)
+        else:
+            features = inputs
+            for conv, norm in zip(self.convs, self.norms, strict=True):
+                x = ops.relu(norm(conv(features), training=training))
+                features = ops.concatenate([features, x], axis=-1)
         x = self.reduction(features)
         return ops.relu(self.reduction_norm(x, training=training))
+
+    def _has_training_op(self):
+        return (
+            self.deformable
+            and tracing.current().convolution is None
+            and all(conv.implementation == "auto" for conv in self.convs)
+            and norms_of_one_op(self.norms, self.compute_dtype)
+        )
+
+    def _training_op(self, inputs):
+        units = [
+            (
+                conv.offset_conv.kernel,
+                conv.offset_conv.bias,
+                conv.kernel,
+                norm.gamma,
+                norm.beta,
+            )
+            for conv, norm in zip(self.convs, self.norms, strict=True)
+        ]
+        op = backend.deform_units_training
+        return call_op(op, inputs, units, self.norms, MAX_OFFSET)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.filters)

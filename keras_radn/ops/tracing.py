@@ -23,11 +23,14 @@ class Options:
         loops: whether large images may be done a chunk at a time. Converters
             cannot take loops of unknown size; without them the memory of
             attention and of wide deformable convolutions grows.
+        training_ops: whether layers in training may be single operations of
+            the compiled library, where there are such.
     """
 
     implementation: str | None = None
     convolution: Callable[..., Any] | None = None
     loops: bool | None = None
+    training_ops: bool | None = None
 
 
 _UNSAID = Options()

@@ -2,6 +2,7 @@ import math
 import re
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_radn.layers.steering import steers
@@ -61,6 +62,53 @@ class _NetworkOptimizer:
             learning_rate = learning_rate * ratio
         super().update_step(gradient, variable, learning_rate)
 
+    def _clip_gradients(self, grads):
+        only_global = self.global_clipnorm and not (
+            self.clipnorm or self.clipvalue
+        )
+        if only_global and backend.moves_together(grads, grads):
+            clip = backend.optimizer_steps.clip_by_global_norm
+            return clip(grads, self.global_clipnorm)
+        return super()._clip_gradients(grads)
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        together = backend.moves_together(trainable_variables, grads)
+        together = together and not getattr(self, "amsgrad", False)
+        move = self._move_together if together else super()._backend_update_step
+        move(grads, trainable_variables, learning_rate)
+
+    def _adam_together(
+        self, moved, momentums, velocities, learning_rate, ratio=1.0
+    ):
+        """A step of Adam for some variables.
+
+        Args:
+            moved: pairs of a variable and its gradient.
+            momentums: of all variables.
+            velocities: of all variables.
+            learning_rate: of the optimizer.
+            ratio: of the learning rate to that.
+        """
+        indices = [self._get_variable_index(variable) for variable, _ in moved]
+        if not indices:
+            return
+        steering = np.isin(indices, list(self._steering))
+        ratios = np.where(steering, ratio * self.steering_lr_ratio, ratio)
+        started = ops.cast(self.iterations >= self.steering_start, "float32")
+        backend.optimizer_steps.adam(
+            [variable for variable, _ in moved],
+            [momentums[i] for i in indices],
+            [velocities[i] for i in indices],
+            [gradient for _, gradient in moved],
+            learning_rate
+            * (
+                np.where(steering, 0, ratios).astype("float32")
+                + started * np.where(steering, ratios, 0).astype("float32")
+            ),
+            self.iterations + 1,
+            *self._adam_rates(),
+        )
+
     def _update_model_variables_moving_average(self, trainable_variables):
         if not self.use_ema:
             return
@@ -117,6 +165,14 @@ class JointClipAdam(_NetworkOptimizer, _FusedAdam):
 
     def _adam_rates(self):
         return self.beta_1, self.beta_2, self.epsilon
+
+    def _move_together(self, grads, trainable_variables, learning_rate):
+        self._adam_together(
+            list(zip(trainable_variables, grads, strict=True)),
+            self._momentums,
+            self._velocities,
+            learning_rate,
+        )
 
 
 @keras.saving.register_keras_serializable("keras_radn")
@@ -189,6 +245,13 @@ class ConvMuon(_NetworkOptimizer, keras.optimizers.Muon):
     def _adam_rates(self):
         return self.adam_beta_1, self.adam_beta_2, self.epsilon
 
+    def _apply_weight_decay(self, variables):
+        # Keras subtracts a decay of zero, too.
+        decays = (self.weight_decay, self.adam_weight_decay)
+        super()._apply_weight_decay(
+            [v for v in variables if decays[self._should_use_adamw(v)]]
+        )
+
     def _adamw_update_step(self, gradient, variable, learning_rate, m, v):
         if self._adam_step is None:
             super()._adamw_update_step(gradient, variable, learning_rate, m, v)
@@ -204,6 +267,34 @@ class ConvMuon(_NetworkOptimizer, keras.optimizers.Muon):
         else:
             index = self._get_variable_index(variable)
             self._waiting.append((index, matrix, lr))
+
+    def _move_together(self, grads, trainable_variables, learning_rate):
+        kernels, others = [], []
+        for variable, gradient in zip(trainable_variables, grads, strict=True):
+            index = self._get_variable_index(variable)
+            is_kernel = self.adam_velocities[index] is None
+            (kernels if is_kernel else others).append((variable, gradient))
+        self._adam_together(
+            others,
+            self.momentums,
+            self.adam_velocities,
+            learning_rate,
+            self.adam_lr_ratio,
+        )
+        if kernels:
+            variables, gradients = zip(*kernels, strict=True)
+            indices = map(self._get_variable_index, variables)
+            backend.optimizer_steps.muon(
+                variables,
+                [self.momentums[index] for index in indices],
+                gradients,
+                learning_rate,
+                self.momentum,
+                self.nesterov,
+                self._coefficients,
+                self.ns_steps,
+                self.rms_rate,
+            )
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
         if not backend.KERNELS_TOGETHER:

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_radn.ops import library
-from tests.ops import fuzz
+from tests.ops import fuzz, training_calls
 
 ATTRIBUTES = {
     "kernel_size": [3, 3],
@@ -59,6 +59,13 @@ def compute(dtype: str) -> list[np.ndarray]:
     if dtype in ("float32", "bfloat16"):
         calls = fuzz.fused_calls(rng, dtype, 1, (37, 41), (40, 16, 9), 24)
         outputs += [call(native=True) for call in calls.values()]
+        shape = (2, 37, 41, 24)
+        for call in (
+            training_calls.dense_block(rng, shape, (8, 20), 40),
+            training_calls.deform_units(rng, shape, (8, 20)),
+        ):
+            results = call.run(dtype, native=True)
+            outputs += [tf.constant(x) for x in tf.nest.flatten(results)]
     return [output.numpy() for output in outputs]
 
 

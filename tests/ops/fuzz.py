@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from keras_radn.layers.self_attention import attend
 from keras_radn.ops import deformable_conv2d, fused, library
+from tests.ops import training_calls
 
 TOLERANCES = {
     "float64": 1e-12,
@@ -252,6 +253,40 @@ def differences(calls, dtype, compare=True):
     return None
 
 
+def difference_of_training(call: training_calls.Call) -> str | None:
+    """Returns how the results of an op for training differ, or `None`."""
+    exact = call.run("float64", native=False)
+    for kind, results in call.run("float32", native=True).items():
+        for i, (result, expected) in enumerate(
+            zip(results, exact[kind], strict=True)
+        ):
+            if result.shape != expected.shape:
+                return f"{kind}[{i}]: {result.shape}, {expected.shape}"
+            # One ReLU that rounding turns off is no fault.
+            error = relative_error(result, expected)
+            if not error < 2e-3:
+                return f"{kind}[{i}] differs by {error:.2g}"
+    return None
+
+
+def relative_error(result: np.ndarray, expected: np.ndarray) -> float:
+    """Returns the norm of the difference, relative to that of the second."""
+    return np.linalg.norm(result - expected) / max(
+        1e-3, np.linalg.norm(expected)
+    )
+
+
+def training_difference(seed: int, compare: bool = True) -> str | None:
+    """Does the same for the ops for training."""
+    call = training_calls.draw(seed)
+    if compare:
+        return difference_of_training(call)
+    results = tf.nest.flatten(call.run("bfloat16", native=True))
+    if not all(np.isfinite(result).all() for result in results):
+        return "not finite"
+    return None
+
+
 def main() -> int:
     """Runs the cases; returns 1 if one of them differs."""
     parser = argparse.ArgumentParser()
@@ -264,7 +299,7 @@ def main() -> int:
         library.folder = lambda: options.library
     print(library.load().instruction_set, flush=True)
     for seed in range(options.first, options.first + options.cases):
-        for check in (difference, difference_of_fused):
+        for check in (difference, difference_of_fused, training_difference):
             if problem := check(seed, not options.alone):
                 print(f"case {seed}: {problem}")
                 return 1

@@ -106,7 +106,7 @@ void Multiply1x1(const Convolution<T>& conv, const T* pixels, int64_t pixel,
   Window<E> window{{AsFactors(pixels, tile)}, 1, depth, pixel};
   if (conv.scale != nullptr || conv.channels < depth ||
       window.line[0] == nullptr) {
-    Read(conv, pixels, pixel, count, tile);
+    Read(conv, pixels, pixel, count, depth, tile);
     window.line[0] = tile, window.step = depth;
   }
   Multiply<T>(window, count, Weights(conv), conv.filters, finish);
@@ -138,7 +138,8 @@ void Convolve3x3(const Convolution<T>* first, const Convolution<T>& conv,
       Convolve1x1<T, E, false>(*first, inputs, pixel, pixel + count, scratch,
                                line, depth);
     } else {
-      Read(conv, inputs.data + pixel * inputs.pixel, inputs.pixel, count, line);
+      Read(conv, inputs.data + pixel * inputs.pixel, inputs.pixel, count, depth,
+           line);
     }
   };
   ForLines(inputs, depth, begin, end, lines, read,

@@ -4,6 +4,8 @@
 
 #include "cpu/attention.h"
 #include "cpu/convolution.h"
+#include "cpu/filter_gradient.h"
+#include "cpu/norms.h"
 
 namespace keras_radn {
 namespace KERAS_RADN_ISA {
@@ -19,7 +21,13 @@ namespace KERAS_RADN_ISA {
                                             Deconvolve<T>,             \
                                             BiasReluPixels<T>,         \
                                             PackAttention<T>,          \
-                                            Attend<T>}
+                                            Attend<T>,                 \
+                                            FilterGradient<T>,         \
+                                            Moments<T>,                \
+                                            Rectify<T>,                \
+                                            RectifyGradient<T>,        \
+                                            AddRectified<T>,           \
+                                            CenterGradient<T>}
 CONVOLUTIONS(float);
 CONVOLUTIONS(Bfloat16);
 #undef CONVOLUTIONS

@@ -51,6 +51,14 @@ struct Attention {
   T* outputs;
 };
 
+// A batch norm before a ReLU: scale * x + offset, with the mean of x.
+struct Norm {
+  int64_t channels;
+  const float* scale;
+  const float* offset;
+  const float* mean;
+};
+
 // Every function computes the rows [begin, end) of its output. A pixel does not
 // depend on what else is in the range, nor on the batch, so that any division
 // among threads gives the same bits.
@@ -93,6 +101,37 @@ struct Convolutions {
   // `begin` and `end` are numbers of pixels.
   void (*attend)(const Attention<T>&, int64_t begin, int64_t end,
                  void* scratch);
+
+  // Adds the gradient of the kernel of a convolution, of these rows of what it
+  // read and of the gradient of its outputs, to [size, size, channels,
+  // PaddedFilters(filters)].
+  void (*filter_gradient)(const Convolution<T>&, const Pixels<const T>& inputs,
+                          const Pixels<const T>& gradients, int64_t begin,
+                          int64_t end, C* sums, void* scratch);
+  // Adds the sums of x - shift and of its square, [2, channels].
+  void (*moments)(int64_t channels, const C* shift, const Pixels<const T>& x,
+                  int64_t begin, int64_t end, double* sums);
+  // max(0, scale * x + offset).
+  void (*rectify)(const Norm&, const Pixels<const T>& x,
+                  const Pixels<T>& outputs, int64_t begin, int64_t end);
+  // From the gradient of a norm's rectified outputs to that of the outputs, in
+  // place. Its first pixel is the first of the rows, the next one `pixel`
+  // behind it. Adds the sums of this and of its products with x - mean, [2,
+  // channels].
+  void (*rectify_gradient)(const Norm&, const Pixels<const T>& x, C* gradient,
+                           int64_t pixel, int64_t begin, int64_t end,
+                           double* sums);
+  // The same of a gradient [pixels of the rows, channels], but the result times
+  // the scale is added to `total`, of whose pixels the first is the first of
+  // the rows.
+  void (*add_rectified)(const Norm&, const Pixels<const T>& x,
+                        const C* gradient, int64_t begin, int64_t end,
+                        double* sums, C* total, int64_t total_pixel);
+  // scale * gradient - constant - slope * (x - mean); the scale may be null.
+  void (*center_gradient)(const Norm&, const C* constant, const C* slope,
+                          const Pixels<const T>& x,
+                          const Pixels<const C>& gradient,
+                          const Pixels<T>& outputs, int64_t begin, int64_t end);
 };
 
 // Channels in memory, where products read them in pairs.
@@ -143,6 +182,44 @@ int64_t PackedBytes(const Attention<T>& a) {
 template <typename T>
 int64_t ScratchBytes(const Attention<T>& a) {
   return kAttentionTile * (2 * (a.positions + kMaxLanes) + Depth(a.depth)) *
+         sizeof(typename Wide<T>::Type);
+}
+
+// A filter's gradient is summed over many positions that are this far from each
+// other, an odd number of cache lines: they would share few sets of the cache.
+constexpr int64_t LineDepth(int64_t channels) {
+  return (channels + 15) / 32 * 32 + 16;
+}
+
+// The gradients of filters lie in memory as whole vectors.
+constexpr int64_t PaddedFilters(int64_t filters) {
+  return (filters + kMaxLanes - 1) / kMaxLanes * kMaxLanes;
+}
+
+// Positions of a line of the filters' gradient, with the columns beside it.
+constexpr int64_t GradientPitch(int64_t size, int64_t width) {
+  return Depth(width + (size > 1 ? 2 : 0));
+}
+
+// Positions of the lines of rows, with those that are read before and behind.
+constexpr int64_t GradientPositions(int64_t pitch, int64_t rows) {
+  return rows * pitch + 4;
+}
+
+// Rows whose lines are held at a time.
+constexpr int64_t GradientRows(int64_t size, int64_t width) {
+  const int64_t fit = 512 / GradientPitch(size, width);
+  return fit > 1 ? fit : 1;
+}
+
+// Size of `scratch` of the filters' gradient, in bytes: a line, those of the
+// rows, and three times their gradients.
+template <typename T>
+int64_t GradientScratchBytes(const Convolution<T>& conv, int64_t width) {
+  const int64_t pitch = GradientPitch(conv.size, width);
+  const int64_t rows = GradientRows(conv.size, width);
+  return ((rows + conv.size) * pitch * LineDepth(conv.channels) +
+          3 * GradientPositions(pitch, rows) * LineDepth(conv.filters)) *
          sizeof(typename Wide<T>::Type);
 }
 

@@ -56,20 +56,20 @@ class PackedConvolution {
   PackedConvolution(const tensorflow::Tensor& kernel,
                     const tensorflow::Tensor* bias, bool relu,
                     const float* scale = nullptr, const float* offset = nullptr)
-      : weights_(PackedBytes<float>(kernel.dim_size(0), kernel.dim_size(2),
-                                    kernel.dim_size(3))),
-        convolution_{kernel.dim_size(0),
-                     kernel.dim_size(2),
-                     kernel.dim_size(3),
-                     scale,
-                     offset,
-                     weights_.data(),
-                     relu} {
-    BestConvolutions<B>().pack(
-        kernel.flat<float>().data(),
-        bias == nullptr ? nullptr : bias->flat<float>().data(),
-        convolution_.size, convolution_.channels, convolution_.filters,
-        weights_.data());
+      : PackedConvolution(
+            kernel.flat<float>().data(), kernel.dim_size(0), kernel.dim_size(2),
+            kernel.dim_size(3),
+            bias == nullptr ? nullptr : bias->flat<float>().data(), relu, scale,
+            offset) {}
+  PackedConvolution(const float* kernel, int64_t size, int64_t channels,
+                    int64_t filters, const float* bias = nullptr,
+                    bool relu = false, const float* scale = nullptr,
+                    const float* offset = nullptr)
+      : weights_(PackedBytes<float>(size, channels, filters)),
+        convolution_{size,   channels,        filters, scale,
+                     offset, weights_.data(), relu} {
+    BestConvolutions<B>().pack(kernel, bias, size, channels, filters,
+                               weights_.data());
   }
   PackedConvolution(const PackedConvolution&) = delete;
   PackedConvolution& operator=(const PackedConvolution&) = delete;

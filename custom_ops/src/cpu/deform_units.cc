@@ -1,12 +1,13 @@
 // The OpKernel of the units of a dense deformable module, for inference.
 
+#include "cpu/deform_units.h"
+
 #include <algorithm>
 #include <cstdint>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "cpu/convolve.h"
-#include "cpu/kernels.h"
 #include "cpu/large_pages.h"
 #include "deformable_kernels.h"
 
@@ -17,9 +18,6 @@ using tensorflow::OpInputList;
 using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
 using tensorflow::TensorShape;
-
-constexpr int64_t kTaps = 9;
-constexpr int64_t kUnitOffsets = 2 * kTaps;  // of a unit, per pixel
 
 template <typename T>
 class DeformUnitsOp : public tensorflow::OpKernel {
@@ -120,42 +118,17 @@ class DeformUnitsOp : public tensorflow::OpKernel {
     }
   };
 
-  // A 3x3 kernel over a padded map, whose outputs are as large as the map.
-  static Geometry UnitGeometry(int64_t batch, const Pixels<B>& outputs) {
-    Geometry g = {};
-    g.batch = batch;
-    g.height = g.out_height = outputs.height;
-    g.width = g.out_width = outputs.width;
-    g.rows = batch * outputs.height;
-    g.kernel_height = g.kernel_width = 3;
-    g.stride_y = g.stride_x = 1;
-    g.dilation_y = g.dilation_x = 1;
-    g.pad_top = g.pad_left = 1;
-    g.offset_groups = 1;
-    return g;
-  }
-
   // max(0, sum of the samples + bias) becomes channels of `outputs`.
   void SumSamples(OpKernelContext* context, const TensorShape& shape,
                   const B* products, const Pixels<float>& offsets,
                   const Tensor& bias, const Pixels<B>& outputs) const {
     const int64_t filters = bias.NumElements(), width = outputs.width;
-    const Geometry g = UnitGeometry(shape.dim_size(0), outputs);
-    Layout layout = Layout::Sum(g, filters);
-    layout.out_pixel = outputs.pixel;
-    layout.offset_pixel = offsets.pixel;
+    const Geometry g =
+        UnitGeometry(shape.dim_size(0), outputs.height, outputs.width);
     Parallel(context, g.rows, width * kTaps * (10 + filters / 4),
              [&](int64_t begin, int64_t end) {
-               std::vector<char> scratch(ScratchBytes(g));
-               for (int64_t p = begin * width; p < end * width; ++p) {
-                 float* offset = offsets.data + p * offsets.pixel;
-                 for (int64_t k = 0; k < kUnitOffsets; ++k) {
-                   offset[k] =
-                       std::min(std::max(offset[k], -max_offset_), max_offset_);
-                 }
-               }
-               BestKernels<B>().sum(g, layout, products, offsets.data, nullptr,
-                                    outputs.data, begin, end, scratch.data());
+               SumRows(g, products, filters, offsets, max_offset_, outputs,
+                       begin, end);
                BestConvolutions<B>().bias_relu(bias.flat<float>().data(),
                                                filters, outputs, begin, end);
              });

@@ -26,6 +26,16 @@ inline void Prefetch(const T* first, int64_t count) {
   __builtin_prefetch(begin + count * sizeof(T) - 1);
 }
 
+// The same of all cache lines, of which the last may be read beyond `count`.
+template <typename T>
+inline void PrefetchAll(const T* first, int64_t count) {
+  const char* begin = reinterpret_cast<const char*>(first);
+  for (int64_t i = 0; i < count * static_cast<int64_t>(sizeof(T)); i += 64) {
+    __builtin_prefetch(begin + i);
+  }
+  __builtin_prefetch(begin + count * sizeof(T) - 1);
+}
+
 // Sum over the samples of a position, for the channels of some packets, which
 // stay in registers.
 template <typename P, int kPackets, typename T, typename C>
@@ -127,7 +137,7 @@ void Columns(const Geometry& g, const Layout& layout, const T* map,
       g, begin, end, plan.positions,
       [&](int64_t row, int64_t image, int64_t i, int64_t x, int64_t count) {
         const int64_t at = row * g.out_width + x;
-        Locate(g, layout, i, x, count, offset + at * 2 * samples,
+        Locate(g, layout, i, x, count, offset + at * layout.offset_pixel,
                mask == nullptr ? nullptr : mask + at * samples, plan);
         const T* pixels = map + image * image_size;
         for (int64_t p = 0; p < count; ++p) {
@@ -190,20 +200,22 @@ void CoordinateGradient(const Geometry& g, const Layout& layout,
       g, begin, end, plan.positions,
       [&](int64_t row, int64_t image, int64_t i, int64_t x, int64_t count) {
         const int64_t at = row * g.out_width + x;
-        Locate<C>(g, layout, i, x, count, offset + at * 2 * samples, nullptr,
-                  plan);
+        Locate<C>(g, layout, i, x, count, offset + at * layout.offset_pixel,
+                  nullptr, plan);
         for (int64_t p = 0; p < count; ++p) {
           for (int64_t k = 0; k < samples; ++k) {
             const int64_t j = p * samples + k, sample = at * samples + j;
             C d[4] = {};
             if (plan.row[j] >= 0) {
               const Corners corners = plan.corners(j);
+              const T* p00 = map + image * image_size + plan.map_offset[k] +
+                             corners.origin;
+              PrefetchAll(p00 + corners.down + kPrefetch * plan.pixel,
+                          layout.depth);
               Products(
                   WidestPacket<T>(),
                   gradient + (at + p) * layout.out_pixel + plan.out_offset[k],
-                  map + image * image_size + plan.map_offset[k] +
-                      corners.origin,
-                  corners, layout.depth, d);
+                  p00, corners, layout.depth, d);
             }
             // Derivatives of the four weights along an axis.
             const C before_y = plan.y[j] >= 0, before_x = plan.x[j] >= 0;
@@ -238,8 +250,8 @@ void Extents(const Geometry& g, const Layout& layout, const C* offset,
   ForTiles(g, begin, end, plan.positions,
            [&](int64_t row, int64_t, int64_t i, int64_t x, int64_t count) {
              const int64_t at = row * g.out_width + x;
-             Locate<C>(g, layout, i, x, count, offset + at * 2 * samples,
-                       nullptr, plan);
+             Locate<C>(g, layout, i, x, count,
+                       offset + at * layout.offset_pixel, nullptr, plan);
              Extent& extent = extents[row];
              for (int64_t j = 0; j < count * samples; ++j) {
                if (plan.row[j] < 0) continue;
@@ -288,9 +300,9 @@ void MapGradient(const Geometry& g, const Layout& layout, const T* gradient,
     for (int64_t x = 0; x < g.out_width; x += step) {
       const int64_t count = x + step < g.out_width ? step : g.out_width - x;
       const int64_t at = row * g.out_width + x;
-      const int64_t sample = at * samples + first;
-      Locate(g, layout, i, x, count, offset + 2 * sample,
-             mask == nullptr ? nullptr : mask + sample, plan);
+      Locate(g, layout, i, x, count,
+             offset + at * layout.offset_pixel + 2 * first,
+             mask == nullptr ? nullptr : mask + at * samples + first, plan);
       for (int64_t p = 0; p < count; ++p) {
         const T* at_position = gradient + (at + p) * layout.out_pixel;
         for (int64_t k = 0; k < plan.samples; ++k) {
@@ -302,6 +314,7 @@ void MapGradient(const Geometry& g, const Layout& layout, const T* gradient,
             if (y < band.begin || y >= band.end) continue;
             C* sums = band.sums + (y - band.begin) * band.row_stride +
                       plan.column[j] * band.pixel_stride;
+            PrefetchAll(sums + kPrefetch * band.pixel_stride, layout.depth);
             Scatter<kVectorBytes / sizeof(C)>(at_position + plan.out_offset[k],
                                               plan.weights[2 * corner][j], sums,
                                               plan.weights[2 * corner + 1][j],

@@ -1,5 +1,7 @@
 // Divides the work among TensorFlow's threads.
 
+#include "cpu/launch.h"
+
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
@@ -117,6 +119,26 @@ void CoordinateGradient(OpKernelContext* context, const Geometry& g,
 }  // namespace
 
 template <typename T>
+void SumGradient(OpKernelContext* context, const Geometry& g,
+                 const Layout& layout, const T* gradient, const T* map,
+                 const typename Wide<T>::Type* offset,
+                 const typename Wide<T>::Type* mask, T* map_gradient,
+                 typename Wide<T>::Type* offset_gradient,
+                 typename Wide<T>::Type* mask_gradient) {
+  CoordinateGradient(context, g, layout, gradient, map, offset, mask,
+                     offset_gradient, mask_gradient);
+  if constexpr (std::is_same_v<T, typename Wide<T>::Type>) {
+    const int64_t pixels = g.batch * g.height * g.width;
+    std::memset(map_gradient, 0, pixels * layout.map_pixel * sizeof(T));
+    MapGradient<T>(context, g, layout, gradient, offset, mask, map_gradient,
+                   nullptr);
+  } else {
+    MapGradient<T>(context, g, layout, gradient, offset, mask, nullptr,
+                   map_gradient);
+  }
+}
+
+template <typename T>
 struct Launch<CpuDevice, T> {
   using C = typename Wide<T>::Type;
 
@@ -146,17 +168,8 @@ struct Launch<CpuDevice, T> {
                           const Layout& layout, const T* gradient, const T* map,
                           const C* offset, const C* mask, T* map_gradient,
                           C* offset_gradient, C* mask_gradient) {
-    CoordinateGradient(context, g, layout, gradient, map, offset, mask,
-                       offset_gradient, mask_gradient);
-    if constexpr (std::is_same_v<T, C>) {
-      const int64_t pixels = g.batch * g.height * g.width;
-      Zero(context, map_gradient, pixels * layout.map_pixel * sizeof(T));
-      MapGradient<T>(context, g, layout, gradient, offset, mask, map_gradient,
-                     nullptr);
-    } else {
-      MapGradient<T>(context, g, layout, gradient, offset, mask, nullptr,
-                     map_gradient);
-    }
+    keras_radn::SumGradient(context, g, layout, gradient, map, offset, mask,
+                            map_gradient, offset_gradient, mask_gradient);
   }
 
   static void ColumnsGradient(OpKernelContext* context, const Geometry& g,
@@ -179,6 +192,15 @@ struct Launch<CpuDevice, T> {
     std::memcpy(to, from, bytes);
   }
 };
+
+// For the training of dense deformable modules.
+#define INSTANTIATE(T)                                            \
+  template void SumGradient<T>(OpKernelContext*, const Geometry&, \
+                               const Layout&, const T*, const T*, \
+                               const float*, const float*, T*, float*, float*)
+INSTANTIATE(float);
+INSTANTIATE(Eigen::bfloat16);
+#undef INSTANTIATE
 
 #define REGISTER(T) KERAS_RADN_REGISTER(tensorflow::DEVICE_CPU, CpuDevice, T)
 REGISTER(float);

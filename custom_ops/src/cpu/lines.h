@@ -30,11 +30,12 @@ inline void Copy(const Bfloat16* from, float* to, int64_t count) {
   for (; c < count; ++c) Io<1>::Store(Io<1>::Load(from + c), to + c);
 }
 
-// With the norm and the ReLU before the convolution.
+// With the norm and the ReLU before the convolution. The factors of a pixel are
+// `depth` from those of the next one.
 template <typename T>
 inline void Read(const Convolution<T>& conv, const T* pixels, int64_t pixel,
-                 int64_t count, FactorOf<T>* factors) {
-  const int64_t channels = conv.channels, depth = Depth(channels);
+                 int64_t count, int64_t depth, FactorOf<T>* factors) {
+  const int64_t channels = conv.channels;
   for (int64_t p = 0; p < count; ++p, pixels += pixel, factors += depth) {
     if (conv.scale != nullptr) {
       AffineRelu<kLanes>(pixels, conv.scale, conv.offset, factors, channels);

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 import keras
@@ -30,6 +31,21 @@ KERNELS_TOGETHER = False
 # beta, epsilon, and of a mean and variance or `None` for those of the batch,
 # that returns the outputs, the mean, and the unbiased variance.
 fused_batch_norm: Callable | None = None
+
+# A dense block and the units of a dense deformable module in training, as one
+# operation each: see `ops.training`. There only where `has_training_ops` says
+# so.
+dense_block_training: Callable | None = None
+deform_units_training: Callable | None = None
+
+# Steps of optimizers as one operation each: the module `ops.optimizer_steps`,
+# for what `moves_together` says.
+optimizer_steps: ModuleType | None = None
+
+
+def has_training_ops() -> bool:
+    """Whether compiled operations serve in the graph that is being built."""
+    return False
 
 
 def require_tensorflow(what: str) -> None:
@@ -240,6 +256,16 @@ def adam_step(
         has to do it.
     """
     return None
+
+
+def moves_together(variables: Sequence, gradients: Sequence = ()) -> bool:
+    """Whether an operation of `optimizer_steps` can move these variables.
+
+    Args:
+        variables: of a network or an optimizer.
+        gradients: of some of them.
+    """
+    return False
 
 
 def move_averages(averages: list, variables: list, share: Any) -> bool:

@@ -10,13 +10,23 @@ import keras
 import tensorflow as tf
 
 from keras_radn import hooks
-from keras_radn.ops import library, native, tracing
+from keras_radn.ops import (
+    library,
+    native,
+    optimizer_steps,
+    tracing,
+    training,
+)
 
 INFERENCE_FORM = True
 TENSORFLOW_TRAINING = True
 KERNELS_TOGETHER = False
 
 FAILURES = (ValueError, TypeError, tf.errors.InvalidArgumentError)
+
+dense_block_training = training.dense_block
+deform_units_training = training.deform_units
+has_training_ops = training.available
 
 
 def require_tensorflow(what: str) -> None:
@@ -217,11 +227,24 @@ def adam_step(
     return update
 
 
+def moves_together(variables, gradients=()) -> bool:
+    return (
+        replicas() == 1
+        and all(variable.dtype == "float32" for variable in variables)
+        and not any(isinstance(g, tf.IndexedSlices) for g in gradients)
+        and has_training_ops()
+    )
+
+
 def move_averages(
     averages: list, variables: list, share: tf.Tensor | float
 ) -> bool:
     if replicas() > 1:
         return False
+    known = all(average is not None for average in averages)
+    if known and moves_together([*averages, *variables]):
+        optimizer_steps.move_averages(averages, variables, share)
+        return True
     for average, variable in zip(averages, variables, strict=True):
         if average is not None:
             average, value = average.value, variable.value

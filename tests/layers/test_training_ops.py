@@ -1,0 +1,123 @@
+"""Layers as one compiled operation in training, and as Keras's operations."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_radn
+from keras_radn import layers
+from keras_radn.ops import tracing
+from tests.conftest import SMALL_RADN, randomize
+
+LAYERS = {
+    "DenseBlock": lambda **k: layers.DenseBlock(3, 4, momentum=0.7, **k),
+    "DenseDeformableModule": lambda **k: layers.DenseDeformableModule(
+        5, 2, 4, momentum=0.7, **k
+    ),
+}
+OPS = {
+    "DenseBlock": "KerasRadn>DenseBlockTraining",
+    "DenseDeformableModule": "KerasRadn>DeformUnitsTraining",
+}
+
+
+def norms_of(layer):
+    return [
+        each
+        for each in layer._flatten_layers()
+        if isinstance(each, keras.layers.BatchNormalization)
+    ]
+
+
+def trained(layer, inputs, compiled):
+    """Returns kinds of operations, and outputs, gradients and averages."""
+    before = layer.get_weights()
+    weights = [v.value for v in layer.trainable_variables]
+
+    @tf.function
+    def run(inputs):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = layer(inputs, training=True)
+            loss = tf.reduce_sum(tf.cast(outputs, "float32") ** 2)
+        return outputs, *tape.gradient(loss, [inputs, *weights])
+
+    with tracing.options(training_ops=compiled):
+        concrete = run.get_concrete_function(inputs)
+        results = concrete(inputs)
+    results = [np.asarray(tf.cast(r, "float64")) for r in results]
+    results += [np.asarray(v) for v in layer.non_trainable_variables]
+    layer.set_weights(before)
+    return {op.type for op in concrete.graph.get_operations()}, results
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_equals_keras_operations(name, policy, frozen, rng):
+    layer = LAYERS[name](dtype=policy)
+    inputs = tf.cast(rng.normal(size=(2, 7, 9, 6)), layer.compute_dtype)
+    layer.build(inputs.shape)
+    randomize(layer)
+    for norm in norms_of(layer):
+        norm.frozen = frozen
+    kinds, compiled = trained(layer, inputs, compiled=None)
+    assert OPS[name] in kinds
+    kinds, plain = trained(layer, inputs, compiled=False)
+    assert OPS[name] not in kinds
+    for ours, expected in zip(compiled, plain, strict=True):
+        difference = np.linalg.norm(ours - expected)
+        tolerance = 1e-4 if policy == "float32" else 0.3
+        assert difference <= tolerance * max(1, np.linalg.norm(expected))
+
+
+def change(layer, what):
+    """Makes a layer one that the operation does not know."""
+    if what == "some are frozen":
+        norms_of(layer)[0].frozen = True
+    elif what == "not trainable":
+        norms_of(layer)[0].trainable = False
+    elif what == "synchronized":
+        norms_of(layer)[0].synchronized = True
+
+
+@pytest.mark.parametrize(
+    ("what", "policy"),
+    [
+        ("some are frozen", "float32"),
+        ("not trainable", "float32"),
+        ("synchronized", "float32"),
+        ("another dtype", "mixed_float16"),
+        ("another dtype", "float64"),
+    ],
+)
+@pytest.mark.parametrize("name", LAYERS)
+def test_what_the_operation_does_not_know(name, what, policy, rng):
+    layer = LAYERS[name](dtype=policy)
+    inputs = tf.cast(rng.normal(size=(2, 4, 5, 6)), layer.compute_dtype)
+    layer.build(inputs.shape)
+    change(layer, what)
+    graph = tf.function(layer).get_concrete_function(inputs, training=True)
+    assert OPS[name] not in {op.type for op in graph.graph.get_operations()}
+
+
+@pytest.mark.slow
+def test_a_network_learns_as_with_keras_operations(rng):
+    """The losses of some steps; weights differ by what rounding makes of it."""
+    images = rng.random((2, 32, 32, 3), "float32")
+    losses = []
+    for compiled in (None, False):
+        keras.utils.set_random_seed(3)
+        model = keras_radn.RADN(**SMALL_RADN)
+        model.compile(
+            keras_radn.optimizers.ConvMuon(1e-3), loss="mean_squared_error"
+        )
+        with tracing.options(training_ops=compiled):
+            history = model.fit(
+                images, images**2, batch_size=2, epochs=6, verbose=0
+            )
+        losses.append(history.history["loss"])
+    assert losses[0][-1] < losses[0][0]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=5e-3)
