@@ -3,9 +3,9 @@
     python benchmarks/optimizer_step.py [--preset NAME]
 
 The step is that of `keras_radn.training`, with clipping and averaged weights,
-on drawn gradients: a kernel at a time, as it is; kernels of about one size in
-one batch, as under JAX; and each of these compiled by XLA, with Keras's own
-updates, since XLA knows no fused ones. The time is that of the processor, of
+on drawn gradients: the compiled operations, as it is; without them, a kernel at
+a time; kernels of about one size in one batch, as under JAX; and each of these
+compiled by XLA, with Keras's own updates, since XLA knows no fused ones. The time is that of the processor, of
 one thread, so that it hardly depends on what else runs.
 """
 
@@ -19,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import tensorflow as tf
 
 from keras_radn import RADN
-from keras_radn.ops import backend
+from keras_radn.ops import backend, tracing
 from keras_radn.optimizers import ConvMuon
 
 
@@ -35,15 +35,26 @@ def main() -> None:
     )
     print("| kernels | XLA | operations | first step, s | ms |")
     print("|---|---|---:|---:|---:|")
-    for together in (False, True):
-        for xla in (False, True):
-            count, first, best = measure(model, together, xla)
-            print(
-                f"| {'in batches' if together else 'one at a time'} | "
-                f"{'yes' if xla else 'no'} | {count} | {first:.1f} | "
-                f"{1e3 * best:.1f} |",
-                flush=True,
-            )
+    print_row("in one operation", "no", measure(model, False, False))
+    with tracing.options(training_ops=False):
+        for together in (False, True):
+            for xla in (False, True):
+                print_row(
+                    "in batches" if together else "one at a time",
+                    "yes" if xla else "no",
+                    measure(model, together, xla),
+                )
+
+
+def print_row(
+    kernels: str, xla: str, results: tuple[int, float, float]
+) -> None:
+    """Prints what `measure` returned."""
+    count, first, best = results
+    print(
+        f"| {kernels} | {xla} | {count} | {first:.1f} | {1e3 * best:.1f} |",
+        flush=True,
+    )
 
 
 def measure(

@@ -83,6 +83,7 @@ def change(layer, what):
         norms_of(layer)[0].synchronized = True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "policy"),
     [

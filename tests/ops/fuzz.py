@@ -281,9 +281,10 @@ def training_difference(seed: int, compare: bool = True) -> str | None:
     call = training_calls.draw(seed)
     if compare:
         return difference_of_training(call)
-    results = tf.nest.flatten(call.run("bfloat16", native=True))
-    if not all(np.isfinite(result).all() for result in results):
-        return "not finite"
+    for dtype in ("float32", "bfloat16"):
+        results = tf.nest.flatten(call.run(dtype, native=True))
+        if not all(np.isfinite(result).all() for result in results):
+            return f"not finite in {dtype}"
     return None
 
 

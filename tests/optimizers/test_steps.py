@@ -87,6 +87,7 @@ def test_equal_separate_operations(name, in_graph):
         np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=tolerance)
 
 
+@pytest.mark.slow
 def test_a_step_of_a_network_is_few_operations(tiny_radn):
     model = tiny_radn()
     optimizer = ConvMuon(1e-3, global_clipnorm=1.0, use_ema=True)
