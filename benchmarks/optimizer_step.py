@@ -5,8 +5,9 @@
 The step is that of `keras_radn.training`, with clipping and averaged weights,
 on drawn gradients: the compiled operations, as it is; without them, a kernel at
 a time; kernels of about one size in one batch, as under JAX; and each of these
-compiled by XLA, with Keras's own updates, since XLA knows no fused ones. The time is that of the processor, of
-one thread, so that it hardly depends on what else runs.
+compiled by XLA, with Keras's own updates, since XLA knows no fused ones. The
+time is that of the processor, of one thread, so that it hardly depends on what
+else runs.
 """
 
 import argparse
