@@ -39,18 +39,9 @@ absl::Status DenseBlockTrainingShape(InferenceContext* c) {
   return c->set_output("growth_variances", vectors);
 }
 
-// Outputs "to_..." have the shapes of the weights.
-absl::Status AsTheWeights(InferenceContext* c,
-                          const std::vector<const char*>& names) {
-  std::vector<ShapeHandle> shapes;
-  for (const char* name : names) {
-    TF_RETURN_IF_ERROR(c->input(name, &shapes));
-    TF_RETURN_IF_ERROR(c->set_output(std::string("to_") + name, shapes));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status DenseBlockGradientShape(InferenceContext* c) {
+// Of what a gradient gives back: the features, then the weights.
+absl::Status GradientShape(InferenceContext* c,
+                           const std::vector<const char*>& names) {
   ShapeHandle outputs, kernel, shape;
   std::vector<ShapeHandle> kernels;
   TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 4, &outputs));
@@ -58,8 +49,16 @@ absl::Status DenseBlockGradientShape(InferenceContext* c) {
   TF_RETURN_IF_ERROR(c->WithRank(kernels[0], 4, &kernel));
   TF_RETURN_IF_ERROR(c->ReplaceDim(outputs, 3, c->Dim(kernel, 2), &shape));
   TF_RETURN_IF_ERROR(c->set_output("to_features", {shape}));
-  return AsTheWeights(c, {"gammas", "betas", "kernels", "growth_gammas",
-                          "growth_betas", "growth_kernels"});
+  for (const char* name : names) {
+    TF_RETURN_IF_ERROR(c->input(name, &kernels));
+    TF_RETURN_IF_ERROR(c->set_output(std::string("to_") + name, kernels));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DenseBlockGradientShape(InferenceContext* c) {
+  return GradientShape(c, {"gammas", "betas", "kernels", "growth_gammas",
+                           "growth_betas", "growth_kernels"});
 }
 
 absl::Status DeformUnitsTrainingShape(InferenceContext* c) {
@@ -92,14 +91,7 @@ absl::Status DeformUnitsTrainingShape(InferenceContext* c) {
 }
 
 absl::Status DeformUnitsGradientShape(InferenceContext* c) {
-  ShapeHandle outputs, kernel, shape;
-  std::vector<ShapeHandle> kernels;
-  TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 4, &outputs));
-  TF_RETURN_IF_ERROR(c->input("kernels", &kernels));
-  TF_RETURN_IF_ERROR(c->WithRank(kernels[0], 4, &kernel));
-  TF_RETURN_IF_ERROR(c->ReplaceDim(outputs, 3, c->Dim(kernel, 2), &shape));
-  TF_RETURN_IF_ERROR(c->set_output("to_features", {shape}));
-  return AsTheWeights(
+  return GradientShape(
       c, {"offset_kernels", "offset_biases", "kernels", "gammas", "betas"});
 }
 

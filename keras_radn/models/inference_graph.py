@@ -104,11 +104,9 @@ class InferenceModel:
                 f"Received: {dtype!r}"
             )
         self.dtype = dtype
-        # The compiled ops of `fused` have no kernels for GPUs.
-        native = library.choose("auto") == "native" and not (
-            tf.config.list_physical_devices("GPU")
+        self._graph = _Graph(
+            dict(architecture), weights, dtype, library.has_cpu_ops()
         )
-        self._graph = _Graph(dict(architecture), weights, dtype, native)
         self._run = self._trace(self._graph, [None, None, None, 3])
 
     def _trace(self, graph, shape):

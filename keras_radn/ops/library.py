@@ -117,6 +117,11 @@ def choose(implementation: str = "auto") -> str:
     return "gather"
 
 
+def has_cpu_ops() -> bool:
+    """Whether the ops that have kernels for the CPU only are to be used."""
+    return choose() == "native" and not tf.config.list_physical_devices("GPU")
+
+
 def in_xla() -> bool:
     """Whether the graph that is being built is one that XLA compiles."""
     return not tf.executing_eagerly() and hooks.in_xla(

@@ -47,11 +47,7 @@ class Moments(NamedTuple):
 
 def available() -> bool:
     """Whether the compiled library is to be used in the present graph."""
-    return (
-        tracing.current().training_ops is not False
-        and library.choose("auto") == "native"
-        and not tf.config.list_physical_devices("GPU")
-    )
+    return tracing.current().training_ops is not False and library.has_cpu_ops()
 
 
 def dense_block(
@@ -102,7 +98,7 @@ def _dense_block_gradient(op: Any, gradient: tf.Tensor, *_: tf.Tensor) -> list:
     outputs, *more = op.outputs
     count = op.get_attr("N")
     bottlenecks, (mean, variance, *growth) = more[:count], more[count:]
-    _, weights, fixed = _inputs(op, len(DenseUnit._fields))
+    weights, fixed = _weights(op, len(DenseUnit._fields))
     to_features, *to_weights = (
         library.load().ops.keras_radn_dense_block_gradient(
             gradient,
@@ -179,7 +175,7 @@ def deform_units(
 @tf.RegisterGradient("KerasRadn>DeformUnitsTraining")
 def _deform_units_gradient(op: Any, gradient: tf.Tensor, *_: tf.Tensor) -> list:
     outputs, offsets, *more = op.outputs
-    _, weights, fixed = _inputs(op, len(DeformUnit._fields))
+    weights, fixed = _weights(op, len(DeformUnit._fields))
     to_features, *to_weights = (
         library.load().ops.keras_radn_deform_units_gradient(
             gradient,
@@ -195,13 +191,13 @@ def _deform_units_gradient(op: Any, gradient: tf.Tensor, *_: tf.Tensor) -> list:
     return [to_features, *itertools.chain(*to_weights), *_none(fixed)]
 
 
-def _inputs(op, kinds):
-    """Features, a list of each kind of weights, fixed means and variances."""
-    features, *more = op.inputs
+def _weights(op, kinds):
+    """A list of each kind of weights; fixed means and variances."""
+    _, *more = op.inputs
     weights = _lists(more[: kinds * op.get_attr("N")], op.get_attr("N"))
     fixed = more[kinds * op.get_attr("N") :]
     half = len(fixed) // 2
-    return features, weights, (fixed[:half], fixed[half:])
+    return weights, (fixed[:half], fixed[half:])
 
 
 def _lists(tensors, size):

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import keras_radn
 from keras_radn import layers
+from keras_radn.hooks import flatten_layers
 from keras_radn.ops import tracing
 from tests.conftest import SMALL_RADN, randomize
 
@@ -25,7 +26,7 @@ OPS = {
 def norms_of(layer):
     return [
         each
-        for each in layer._flatten_layers()
+        for each in flatten_layers(layer)
         if isinstance(each, keras.layers.BatchNormalization)
     ]
 

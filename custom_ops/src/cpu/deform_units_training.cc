@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
 #include "cpu/convolve.h"
 #include "cpu/deform_units.h"
 #include "cpu/large_pages.h"
@@ -49,14 +48,7 @@ struct Units {
     TF_RETURN_IF_ERROR(context->input_list("kernels", &kernels));
     TF_RETURN_IF_ERROR(context->input_list("gammas", &gammas));
     TF_RETURN_IF_ERROR(context->input_list("betas", &betas));
-    TF_RETURN_IF_ERROR(context->input_list("means", &means));
-    TF_RETURN_IF_ERROR(context->input_list("variances", &variances));
-    if (means.size() != variances.size() ||
-        (means.size() > 0 && means.size() != count())) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "means and variances must be those of all norms or none. Received: ",
-          means.size(), " and ", variances.size(), " for ", count(), " norms"));
-    }
+    TF_RETURN_IF_ERROR(ReadMoments(context, count(), &means, &variances));
     starts = {0, features};
     for (int i = 0; i < count(); ++i) {
       const int64_t width = starts.back();
@@ -148,11 +140,7 @@ class DeformUnitsTrainingOp : public tensorflow::OpKernel {
   void Compute(OpKernelContext* context) override {
     const Tensor& features = context->input(0);
     TensorShape shape = features.shape();
-    OP_REQUIRES_OK(context, CheckImages(shape));
-    OP_REQUIRES(context, shape.num_elements() > 0,
-                absl::InvalidArgumentError(
-                    absl::StrCat("An empty batch has no statistics. Received: ",
-                                 shape.DebugString())));
+    OP_REQUIRES_OK(context, CheckBatch(shape));
     Units units;
     OP_REQUIRES_OK(context, units.Read(context, shape.dim_size(3)));
     Tensor *outputs, *offsets;
@@ -301,24 +289,19 @@ class DeformUnitsGradientOp : public tensorflow::OpKernel {
     }
 
     absl::Status Allocate(OpKernelContext* context) {
+      TF_RETURN_IF_ERROR(AllocateLike(context, "to_offset_kernels",
+                                      units.offset_kernels,
+                                      &to_offset_kernels));
+      TF_RETURN_IF_ERROR(AllocateLike(context, "to_offset_biases",
+                                      units.offset_biases, &to_offset_biases));
       TF_RETURN_IF_ERROR(
-          context->output_list("to_offset_kernels", &to_offset_kernels));
+          AllocateLike(context, "to_kernels", units.kernels, &to_kernels));
       TF_RETURN_IF_ERROR(
-          context->output_list("to_offset_biases", &to_offset_biases));
-      TF_RETURN_IF_ERROR(context->output_list("to_kernels", &to_kernels));
-      TF_RETURN_IF_ERROR(context->output_list("to_gammas", &to_gammas));
-      TF_RETURN_IF_ERROR(context->output_list("to_betas", &to_betas));
+          AllocateLike(context, "to_gammas", units.gammas, &to_gammas));
+      TF_RETURN_IF_ERROR(
+          AllocateLike(context, "to_betas", units.betas, &to_betas));
       int64_t filters = 1;
-      Tensor* unused;
       for (int i = 0; i < units.count(); ++i) {
-        const auto like = [&](const Tensor& input, OpOutputList* list) {
-          return list->allocate(i, input.shape(), &unused);
-        };
-        TF_RETURN_IF_ERROR(like(units.offset_kernels[i], &to_offset_kernels));
-        TF_RETURN_IF_ERROR(like(units.offset_biases[i], &to_offset_biases));
-        TF_RETURN_IF_ERROR(like(units.kernels[i], &to_kernels));
-        TF_RETURN_IF_ERROR(like(units.gammas[i], &to_gammas));
-        TF_RETURN_IF_ERROR(like(units.betas[i], &to_betas));
         filters = std::max(filters, units.filters(i));
       }
       TF_RETURN_IF_ERROR(AccumulatorOf<T>(context, *gradient, &total));
@@ -380,27 +363,10 @@ class DeformUnitsGradientOp : public tensorflow::OpKernel {
                      nullptr);
       ClipGradient(context, unit_offsets, max_offset, i);
 
-      const std::vector<float> projection = units.Projection(i);
-      const std::vector<float> transposed =
-          Transposed(projection.data(), 1, channels, kTaps * filters);
-      const PackedConvolution<B> back(transposed.data(), 1, kTaps * filters,
-                                      channels);
-      const Pixels<const B> products{Bits(to_products), height, width,
-                                     kTaps * filters};
-      KernelGradient<B> gradient(
-          chunks, Convolution<B>{1, channels, kTaps * filters, nullptr, nullptr,
-                                 nullptr, false});
-      const Pixels<float> to_map = TotalFrom(0);
-      chunks.For(context, 2 * projection.size(),
-                 [&](int64_t chunk, int64_t begin, int64_t end) {
-                   gradient.Add(chunk, MapFrom(0), products, begin, end);
-                   const Uninitialized<char> scratch(
-                       ScratchBytes<B>(nullptr, *back, width));
-                   kernels.add_wide(nullptr, *back, products, to_map, begin,
-                                    end, scratch.data());
-                 });
-      std::vector<float> to_projection(projection.size());
-      gradient.Finish(to_projection.data());
+      const std::vector<float> to_projection = ConvolutionGradients<B>(
+          context, chunks, units.Projection(i), 1, channels, kTaps * filters,
+          MapFrom(0), {Bits(to_products), height, width, kTaps * filters},
+          TotalFrom(0));
       float* to_kernel = Data(to_kernels[i]);
       for (int64_t tap = 0; tap < kTaps; ++tap) {
         for (int64_t c = 0; c < channels; ++c, to_kernel += filters) {
@@ -433,31 +399,13 @@ class DeformUnitsGradientOp : public tensorflow::OpKernel {
     // Adds what part p of the channels gets back through the offsets of all
     // units that read it.
     void OffsetConvolution(OpKernelContext* context, int part) {
-      const Chunks chunks(rows, width);
-      const int64_t added = units.added(part);
-      const int64_t count = units.offsets() - part * kUnitOffsets;
-      const std::vector<float> transposed =
-          Transposed(units.OffsetKernel(part).data(), 3, added, count);
-      const PackedConvolution<B> back(transposed.data(), 3, count, added);
-      const Pixels<const B> gradients{
-          Bits(to_offsets.flat<T>().data()) + part * kUnitOffsets, height,
-          width, units.offsets()};
-      KernelGradient<B> gradient(
-          chunks,
-          Convolution<B>{3, added, count, nullptr, nullptr, nullptr, false});
-      const Pixels<float> to_part = TotalFrom(units.starts[part]);
-      chunks.For(context, 2 * transposed.size(),
-                 [&](int64_t chunk, int64_t begin, int64_t end) {
-                   gradient.Add(chunk, MapFrom(units.starts[part]), gradients,
-                                begin, end);
-                   const Uninitialized<char> scratch(
-                       ScratchBytes<B>(nullptr, *back, width));
-                   BestConvolutions<B>().add_wide(nullptr, *back, gradients,
-                                                  to_part, begin, end,
-                                                  scratch.data());
-                 });
-      std::vector<float> to_kernel(transposed.size());
-      gradient.Finish(to_kernel.data());
+      const std::vector<float> to_kernel = ConvolutionGradients<B>(
+          context, Chunks(rows, width), units.OffsetKernel(part), 3,
+          units.added(part), units.offsets() - part * kUnitOffsets,
+          MapFrom(units.starts[part]),
+          {Bits(to_offsets.flat<T>().data()) + part * kUnitOffsets, height,
+           width, units.offsets()},
+          TotalFrom(units.starts[part]));
       const float* from = to_kernel.data();
       units.ForOffsets(part, [&](int64_t tap, int64_t c, int i) {
         std::copy(

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
 #include "cpu/convolve.h"
 #include "cpu/large_pages.h"
 #include "cpu/training.h"
@@ -42,15 +41,7 @@ struct Units {
     TF_RETURN_IF_ERROR(context->input_list("growth_gammas", &growth_gammas));
     TF_RETURN_IF_ERROR(context->input_list("growth_betas", &growth_betas));
     TF_RETURN_IF_ERROR(context->input_list("growth_kernels", &growth_kernels));
-    TF_RETURN_IF_ERROR(context->input_list("means", &means));
-    TF_RETURN_IF_ERROR(context->input_list("variances", &variances));
-    if (means.size() != variances.size() ||
-        (means.size() > 0 && means.size() != 2 * count())) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "means and variances must be those of all norms or none. Received: ",
-          means.size(), " and ", variances.size(), " for ", 2 * count(),
-          " norms"));
-    }
+    TF_RETURN_IF_ERROR(ReadMoments(context, 2 * count(), &means, &variances));
     channels = width = features;
     for (int i = 0; i < count(); ++i) {
       const int64_t filters = growth_gammas[i].NumElements();
@@ -111,11 +102,7 @@ class DenseBlockTrainingOp : public tensorflow::OpKernel {
   void Compute(OpKernelContext* context) override {
     const Tensor& features = context->input(0);
     TensorShape shape = features.shape();
-    OP_REQUIRES_OK(context, CheckImages(shape));
-    OP_REQUIRES(context, shape.num_elements() > 0,
-                absl::InvalidArgumentError(
-                    absl::StrCat("An empty batch has no statistics. Received: ",
-                                 shape.DebugString())));
+    OP_REQUIRES_OK(context, CheckBatch(shape));
     Units units;
     OP_REQUIRES_OK(context, units.Read(context, shape.dim_size(3)));
     shape.set_dim(3, units.width);
@@ -137,7 +124,7 @@ class DenseBlockTrainingOp : public tensorflow::OpKernel {
     const int64_t rows = shape.dim_size(0) * height;
     const Chunks chunks(rows, width);
     Pixels<B> map{Bits(outputs->flat<T>().data()), height, width, units.width};
-    const Pixels<const B> inputs{map.data, height, width, map.pixel};
+    const Pixels<const B> inputs = Const(map);
     CopyPixels<B>(context, {Bits(features.flat<T>().data()), units.channels},
                   map, rows);
     const auto finish = [&](Statistics<B>* statistics, int64_t first) {
@@ -168,9 +155,8 @@ class DenseBlockTrainingOp : public tensorflow::OpKernel {
           .Finish(Data(growth_mean), Data(growth_variance));
       const RectifiedNorm growth_norm =
           units.Growth(i, Data(growth_mean), Data(growth_variance), epsilon_);
-      Statistics<B> added =
-          Convolve(context, chunks, units.growth_kernels[i], growth_norm,
-                   {products.data, height, width, filters}, map);
+      Statistics<B> added = Convolve(context, chunks, units.growth_kernels[i],
+                                     growth_norm, Const(products), map);
       finish(&added, map.data - inputs.data);
       map.data += units.growth_kernels[i].dim_size(3);
     }
@@ -186,18 +172,15 @@ class DenseBlockTrainingOp : public tensorflow::OpKernel {
                                            norm.offset());
     const int64_t filters = convolution->filters;
     Statistics<B> statistics(chunks, filters);
-    chunks.For(
-        context, kernel.NumElements(),
-        [&](int64_t chunk, int64_t begin, int64_t end) {
-          const Uninitialized<char> scratch(
-              ScratchBytes<B>(nullptr, *convolution, inputs.width));
-          BestConvolutions<B>().convolve(nullptr, *convolution, inputs, outputs,
-                                         begin, end, scratch.data());
-          statistics.Add(
-              chunk,
-              {outputs.data, outputs.height, outputs.width, outputs.pixel},
-              begin, end);
-        });
+    chunks.For(context, kernel.NumElements(),
+               [&](int64_t chunk, int64_t begin, int64_t end) {
+                 const Uninitialized<char> scratch(
+                     ScratchBytes<B>(nullptr, *convolution, inputs.width));
+                 BestConvolutions<B>().convolve(nullptr, *convolution, inputs,
+                                                outputs, begin, end,
+                                                scratch.data());
+                 statistics.Add(chunk, Const(outputs), begin, end);
+               });
     return statistics;
   }
 
@@ -279,30 +262,23 @@ class DenseBlockGradientOp : public tensorflow::OpKernel {
     }
 
     absl::Status Allocate(OpKernelContext* context) {
-      TF_RETURN_IF_ERROR(context->output_list("to_gammas", &to_gammas));
-      TF_RETURN_IF_ERROR(context->output_list("to_betas", &to_betas));
-      TF_RETURN_IF_ERROR(context->output_list("to_kernels", &to_kernels));
       TF_RETURN_IF_ERROR(
-          context->output_list("to_growth_gammas", &to_growth_gammas));
+          AllocateLike(context, "to_gammas", units.gammas, &to_gammas));
       TF_RETURN_IF_ERROR(
-          context->output_list("to_growth_betas", &to_growth_betas));
+          AllocateLike(context, "to_betas", units.betas, &to_betas));
       TF_RETURN_IF_ERROR(
-          context->output_list("to_growth_kernels", &to_growth_kernels));
+          AllocateLike(context, "to_kernels", units.kernels, &to_kernels));
+      TF_RETURN_IF_ERROR(AllocateLike(context, "to_growth_gammas",
+                                      units.growth_gammas, &to_growth_gammas));
+      TF_RETURN_IF_ERROR(AllocateLike(context, "to_growth_betas",
+                                      units.growth_betas, &to_growth_betas));
+      TF_RETURN_IF_ERROR(AllocateLike(context, "to_growth_kernels",
+                                      units.growth_kernels,
+                                      &to_growth_kernels));
       int64_t filters = 1, growth_rate = 1;
-      Tensor* unused;
-      for (int i = 0; i < units.count(); ++i) {
-        const auto like = [&](const Tensor& input, OpOutputList* list) {
-          return list->allocate(i, input.shape(), &unused);
-        };
-        TF_RETURN_IF_ERROR(like(units.gammas[i], &to_gammas));
-        TF_RETURN_IF_ERROR(like(units.betas[i], &to_betas));
-        TF_RETURN_IF_ERROR(like(units.kernels[i], &to_kernels));
-        TF_RETURN_IF_ERROR(like(units.growth_gammas[i], &to_growth_gammas));
-        TF_RETURN_IF_ERROR(like(units.growth_betas[i], &to_growth_betas));
-        TF_RETURN_IF_ERROR(like(units.growth_kernels[i], &to_growth_kernels));
-        filters = std::max(filters, units.growth_kernels[i].dim_size(2));
-        growth_rate =
-            std::max(growth_rate, units.growth_kernels[i].dim_size(3));
+      for (const Tensor& kernel : units.growth_kernels) {
+        filters = std::max(filters, kernel.dim_size(2));
+        growth_rate = std::max(growth_rate, kernel.dim_size(3));
       }
       constant.assign(units.width, 0);
       slope.assign(units.width, 0);

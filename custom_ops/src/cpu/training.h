@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "cpu/convolve.h"
 #include "cpu/parallel.h"
 #include "deformable_kernels.h"
@@ -267,6 +268,72 @@ template <typename T>
 Pixels<T> From(const Pixels<T>& pixels, int64_t begin) {
   return {pixels.data + begin * pixels.width * pixels.pixel, pixels.height,
           pixels.width, pixels.pixel};
+}
+
+// The gradients of a convolution that reads its inputs as they are: adds that
+// of the inputs to `to_inputs` and returns that of the kernel, [size, size,
+// channels, filters].
+template <typename B>
+std::vector<float> ConvolutionGradients(
+    tensorflow::OpKernelContext* context, const Chunks& chunks,
+    const std::vector<float>& kernel, int64_t size, int64_t channels,
+    int64_t filters, const Pixels<const B>& inputs,
+    const Pixels<const B>& gradients, const Pixels<float>& to_inputs) {
+  const PackedConvolution<B> back(
+      Transposed(kernel.data(), size, channels, filters).data(), size, filters,
+      channels);
+  KernelGradient<B> gradient(
+      chunks, Convolution<B>{size, channels, filters, nullptr, nullptr, nullptr,
+                             false});
+  chunks.For(context, 2 * kernel.size(),
+             [&](int64_t chunk, int64_t begin, int64_t end) {
+               gradient.Add(chunk, inputs, gradients, begin, end);
+               const Uninitialized<char> scratch(
+                   ScratchBytes<B>(nullptr, *back, inputs.width));
+               BestConvolutions<B>().add_wide(nullptr, *back, gradients,
+                                              to_inputs, begin, end,
+                                              scratch.data());
+             });
+  std::vector<float> to_kernel(kernel.size());
+  gradient.Finish(to_kernel.data());
+  return to_kernel;
+}
+
+// Images whose channels have statistics.
+inline absl::Status CheckBatch(const tensorflow::TensorShape& features) {
+  TF_RETURN_IF_ERROR(CheckImages(features));
+  if (features.num_elements() > 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "An empty batch has no statistics. Received: ", features.DebugString()));
+}
+
+// Finds the moments that norms may be given in place of the batch's: none, or
+// those of all norms.
+inline absl::Status ReadMoments(tensorflow::OpKernelContext* context, int norms,
+                                tensorflow::OpInputList* means,
+                                tensorflow::OpInputList* variances) {
+  TF_RETURN_IF_ERROR(context->input_list("means", means));
+  TF_RETURN_IF_ERROR(context->input_list("variances", variances));
+  if (means->size() == variances->size() &&
+      (means->size() == 0 || means->size() == norms)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "means and variances must be those of all norms or none. Received: ",
+      means->size(), " and ", variances->size(), " for ", norms, " norms"));
+}
+
+// Allocates a list of outputs with the shapes of inputs.
+inline absl::Status AllocateLike(tensorflow::OpKernelContext* context,
+                                 const char* name,
+                                 const tensorflow::OpInputList& inputs,
+                                 tensorflow::OpOutputList* outputs) {
+  TF_RETURN_IF_ERROR(context->output_list(name, outputs));
+  tensorflow::Tensor* unused;
+  for (int i = 0; i < inputs.size(); ++i) {
+    TF_RETURN_IF_ERROR(outputs->allocate(i, inputs[i].shape(), &unused));
+  }
+  return absl::OkStatus();
 }
 
 // A map of gradients, in float: those of the outputs, to which others are
