@@ -1,3 +1,4 @@
+import functools
 import subprocess
 import sys
 
@@ -47,10 +48,16 @@ NARROW = {
 narrow = pytest.mark.parametrize("name", NARROW)
 
 
+@functools.cache
+def narrow_network(name):
+    """Builds one, once, for tests that do not change its weights."""
+    return NARROW[name]()
+
+
 @pytest.mark.slow
 @narrow
 def test_any_size_saved_and_loaded(name, tmp_path, rng):
-    model = NARROW[name]()
+    model = narrow_network(name)
     assert model.output.shape == (None, None, None, 3)
     for size in ((1, 1), (13, 22)):
         images = rng.random((2, *size, 3), "float32")
@@ -80,7 +87,7 @@ def test_a_file_loads_where_the_networks_were_not_imported(tmp_path):
 @narrow
 def test_as_a_graph_of_any_size(name, rng):
     """Sizes are unknown while it is traced, as for pictures."""
-    model = NARROW[name]()
+    model = narrow_network(name)
     image = rng.random((13, 22, 3), "float32")
     outputs = as_function(model)(image)
     np.testing.assert_allclose(outputs, model(image[np.newaxis])[0], atol=1e-5)

@@ -79,15 +79,36 @@ inline void AddOuter(const Taps& taps, int64_t filter, int64_t channel,
   }
 }
 
-// Two lines become one of pairs: [position / 2, channels, 2].
+// Two values beside each other become one.
+template <int kCount, typename E>
+inline void InterleaveChannels(const E* even, const E* odd, int64_t channels,
+                               E* pairs) {
+  using S = VectorOf<uint16_t, kCount>;
+  using U = VectorOf<uint32_t, kCount>;
+  int64_t c = 0;
+  for (; c + kCount <= channels; c += kCount) {
+    S low, high;
+    memcpy(&low, even + c, sizeof(low));
+    memcpy(&high, odd + c, sizeof(high));
+    const U pair = __builtin_convertvector(low, U) |
+                   __builtin_convertvector(high, U) << 16;
+    memcpy(static_cast<void*>(pairs + 2 * c), &pair, sizeof(pair));
+  }
+  if constexpr (kCount > 1) {
+    if (c < channels) {
+      InterleaveChannels<kCount / 2>(even + c, odd + c, channels - c,
+                                     pairs + 2 * c);
+    }
+  }
+}
+
+// Two positions of a line become one of pairs: [position / 2, channels, 2].
 template <typename E>
 inline void Interleave(const E* line, int64_t positions, int64_t depth,
                        E* pairs) {
-  for (int64_t p = 0; p + 1 < positions; p += 2, line += 2 * depth) {
-    for (int64_t c = 0; c < depth; ++c, pairs += 2) {
-      pairs[0] = line[c];
-      pairs[1] = line[depth + c];
-    }
+  for (int64_t p = 0; p + 1 < positions; p += 2) {
+    InterleaveChannels<kLanes>(line + p * depth, line + (p + 1) * depth, depth,
+                               pairs + p * depth);
   }
 }
 

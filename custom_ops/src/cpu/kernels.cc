@@ -327,13 +327,23 @@ void MapGradient(const Geometry& g, const Layout& layout, const T* gradient,
 }
 
 template <typename T, typename C>
-void Narrow(const C* values, T* outputs, int64_t count) {
+void Narrow(const C* values, int64_t pixels, int64_t channels, T* outputs,
+            int64_t stride) {
   constexpr int kLanes = kVectorBytes / sizeof(C);
-  int64_t c = 0;
-  for (; c + kLanes <= count; c += kLanes) {
-    Io<kLanes>::Store(Io<kLanes>::Load(values + c), outputs + c);
+  for (int64_t p = 0; p < pixels; ++p, values += channels, outputs += stride) {
+    int64_t c = 0;
+    for (; c + kLanes <= channels; c += kLanes) {
+      Io<kLanes>::Store(Io<kLanes>::Load(values + c), outputs + c);
+    }
+    constexpr int kHalf = kLanes / 2;
+    if (c + kHalf <= channels) {
+      Io<kHalf>::Store(Io<kHalf>::Load(values + c), outputs + c);
+      c += kHalf;
+    }
+    for (; c < channels; ++c) {
+      Io<1>::Store(Io<1>::Load(values + c), outputs + c);
+    }
   }
-  for (; c < count; ++c) Io<1>::Store(Io<1>::Load(values + c), outputs + c);
 }
 
 }  // namespace

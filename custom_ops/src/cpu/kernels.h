@@ -94,7 +94,10 @@ struct Kernels {
   void (*map_gradient)(const Geometry&, const Layout&, const T* gradient,
                        const C* offset, const C* mask, const Extent* extents,
                        const Band<T>& band, void* scratch);
-  void (*narrow)(const C* values, T* outputs, int64_t count);
+  // Rounds the channels of pixels, of which nothing lies between the values;
+  // those of the outputs are `stride` apart.
+  void (*narrow)(const C* values, int64_t pixels, int64_t channels, T* outputs,
+                 int64_t stride);
   void (*reconstruct)(const Reconstruction<T>&, int64_t begin, int64_t end,
                       void* scratch);
 };

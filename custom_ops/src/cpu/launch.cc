@@ -64,40 +64,38 @@ void MapGradient(OpKernelContext* context, const Geometry& g,
   const int64_t cost =
       g.out_height * g.out_width * slots.samples * (10 + layout.depth) / bands +
       1;
-  Parallel(
-      context, g, images_slots * bands, cost,
-      [&](int64_t begin, int64_t end, void* scratch) {
-        std::vector<C> wide;  // sums of types that are too narrow for them
-        for (int64_t task = begin; task < end; ++task) {
-          Band<B> band;
-          band.image = task / bands / slots.count;
-          band.slot = task / bands % slots.count;
-          band.begin = task % bands * band_rows;
-          band.end = std::min(g.height, band.begin + band_rows);
-          const int64_t channel = slots.channel(g, layout, band.slot);
-          const int64_t first_pixel =
-              (band.image * g.height + band.begin) * g.width;
-          const int64_t pixels = (band.end - band.begin) * g.width;
-          if (sums != nullptr) {
-            band.sums = sums + first_pixel * layout.map_pixel + channel;
-            band.pixel_stride = layout.map_pixel;
-          } else {
-            wide.assign(pixels * layout.depth, C(0));
-            band.sums = wide.data();
-            band.pixel_stride = layout.depth;
-          }
-          band.row_stride = g.width * band.pixel_stride;
-          kernels.map_gradient(g, layout, Bits(gradient), offset, mask,
-                               extents.data(), band, scratch);
-          if (sums == nullptr) {
-            T* out = narrow_sums + first_pixel * layout.map_pixel + channel;
-            for (int64_t i = 0; i < pixels; ++i) {
-              kernels.narrow(wide.data() + i * layout.depth,
-                             Bits(out + i * layout.map_pixel), layout.depth);
-            }
-          }
-        }
-      });
+  Parallel(context, g, images_slots * bands, cost,
+           [&](int64_t begin, int64_t end, void* scratch) {
+             std::vector<C> wide;  // sums of types that are too narrow for them
+             for (int64_t task = begin; task < end; ++task) {
+               Band<B> band;
+               band.image = task / bands / slots.count;
+               band.slot = task / bands % slots.count;
+               band.begin = task % bands * band_rows;
+               band.end = std::min(g.height, band.begin + band_rows);
+               const int64_t channel = slots.channel(g, layout, band.slot);
+               const int64_t first_pixel =
+                   (band.image * g.height + band.begin) * g.width;
+               const int64_t pixels = (band.end - band.begin) * g.width;
+               if (sums != nullptr) {
+                 band.sums = sums + first_pixel * layout.map_pixel + channel;
+                 band.pixel_stride = layout.map_pixel;
+               } else {
+                 wide.assign(pixels * layout.depth, C(0));
+                 band.sums = wide.data();
+                 band.pixel_stride = layout.depth;
+               }
+               band.row_stride = g.width * band.pixel_stride;
+               kernels.map_gradient(g, layout, Bits(gradient), offset, mask,
+                                    extents.data(), band, scratch);
+               if (sums == nullptr) {
+                 T* out =
+                     narrow_sums + first_pixel * layout.map_pixel + channel;
+                 kernels.narrow(wide.data(), pixels, layout.depth, Bits(out),
+                                layout.map_pixel);
+               }
+             }
+           });
 }
 
 template <typename T>
