@@ -112,7 +112,7 @@ def dataset_of(
 
     def drawn(indices):
         return indices.map(
-            lambda index: _draw(draws.draw, draws.patch_size, index),
+            as_it_is(lambda index: _draw(draws.draw, draws.patch_size, index)),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
@@ -124,9 +124,11 @@ def dataset_of(
     if draws.repeats == 1:
         pairs = drawn(
             tf.data.Dataset.range(first_batch, last).flat_map(
-                lambda batch: tf.data.Dataset.range(
-                    batch * batch_size + first,
-                    batch * batch_size + first + part,
+                as_it_is(
+                    lambda batch: tf.data.Dataset.range(
+                        batch * batch_size + first,
+                        batch * batch_size + first + part,
+                    )
                 )
             )
         )
@@ -142,7 +144,7 @@ def dataset_of(
         return blurred, sharp, weight
 
     return (
-        pairs.map(load)
+        pairs.map(as_it_is(load))
         .batch(
             context.get_per_replica_batch_size(batch_size), drop_remainder=True
         )
@@ -166,7 +168,15 @@ def as_tensors(
     def load(*integers):
         return _floats(_draw(draw, size, *integers))
 
-    return load
+    return as_it_is(load)
+
+
+def as_it_is(function: Callable) -> Callable:
+    """Keeps `tf.data` from translating a function by AutoGraph.
+
+    To translate what it calls, imports included, takes longer than to trace it.
+    """
+    return import_tensorflow().autograph.experimental.do_not_convert(function)
 
 
 def _draw(draw, size, *integers):
@@ -206,10 +216,10 @@ def _repeated(draws, drawn, first_batch, part, context):
 
     group, batch = divmod(first_batch, GROUP)
     numbers = tf.data.Dataset.range(group, 2**40)
-    groups = drawn(numbers.flat_map(indices)).batch(count)
+    groups = drawn(numbers.flat_map(as_it_is(indices))).batch(count)
     return (
         tf.data.Dataset.zip(numbers, groups)
         .prefetch(1)
-        .flat_map(mixed)
+        .flat_map(as_it_is(mixed))
         .skip(batch * part)
     )

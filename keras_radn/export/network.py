@@ -66,7 +66,8 @@ def picture_function(
     @tf.function(
         input_signature=[
             tf.TensorSpec(model.inputs[0].shape, tf.float32, "images")
-        ]
+        ],
+        autograph=False,
     )
     def deblur(images):
         # Here, since Keras and TensorFlow may trace it when they like.

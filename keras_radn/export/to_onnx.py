@@ -99,6 +99,7 @@ def _convert(model, deform_conv):
     function = tf.function(
         lambda images: {"deblurred": deblur.python_function(images)},
         input_signature=deblur.input_signature,
+        autograph=False,
     )
     with tracing.options(
         convolution=placeholders.compute if deform_conv else None

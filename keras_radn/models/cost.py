@@ -38,7 +38,7 @@ def count_macs(model: keras.Model, height: int = 256, width: int = 256) -> int:
     from keras_radn.ops import tracing
 
     image = tf.TensorSpec([1, height, width, 3], model.inputs[0].dtype)
-    forward = tf.function(lambda x: model(x, training=False))
+    forward = tf.function(lambda x: model(x, training=False), autograph=False)
     # The profiler sees no products inside of the native op and of loops.
     with tracing.options(implementation="gather", loops=False):
         graph = forward.get_concrete_function(image).graph

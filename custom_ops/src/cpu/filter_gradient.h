@@ -79,7 +79,7 @@ inline void AddOuter(const Taps& taps, int64_t filter, int64_t channel,
   }
 }
 
-// Two values beside each other become one.
+// The values of each channel at two positions, beside each other.
 template <int kCount, typename E>
 inline void InterleaveChannels(const E* even, const E* odd, int64_t channels,
                                E* pairs) {

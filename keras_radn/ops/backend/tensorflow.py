@@ -267,7 +267,10 @@ def compiled_model(reference: Callable) -> Callable | None:
     inputs = getattr(model, "inputs", None)
     dtype = inputs[0].dtype if inputs else "float32"
 
-    @tf.function(input_signature=[tf.TensorSpec([1, None, None, 3], dtype)])
+    @tf.function(
+        input_signature=[tf.TensorSpec([1, None, None, 3], dtype)],
+        autograph=False,
+    )
     def function(batch):
         return reference()(batch, training=False)
 
@@ -279,11 +282,14 @@ def inference_call(model: keras.Model) -> Callable:
     return tf.function(
         lambda images: model(images, training=False),
         input_signature=[tf.TensorSpec([1, None, None, 3])],
+        autograph=False,
     )
 
 
 def training_call(model: keras.Model) -> Callable:
-    return tf.function(lambda images: model(images, training=True))
+    return tf.function(
+        lambda images: model(images, training=True), autograph=False
+    )
 
 
 def read_state(model: keras.Model) -> None:
