@@ -92,12 +92,12 @@ RADN_PRESETS = {
             "attention_pool": 2,
         },
         "weights": {
-            "file": "lite_v3.npz",
+            "file": "lite_v4.npz",
             "sha256": (
-                "feccfebda8382b43ae7c5b5e439c6fca"
-                "6283ec58a04d4181f69fe4131d36ad50"
+                "cb34540b0a2b2f99f09b9b7f676cc1a9"
+                "6e47321e6b32315d0a86ce12e04734d9"
             ),
-            "psnr": {"GoPro": 27.24, "Kodak": 26.76},
+            "psnr": {"GoPro": 27.87, "Kodak": 26.94},
         },
     },
 }
