@@ -21,8 +21,7 @@ namespace keras_radn {
 struct DenseUnits {
   tensorflow::OpInputList gammas, betas, kernels;
   tensorflow::OpInputList growth_gammas, growth_betas, growth_kernels;
-  tensorflow::OpInputList means,
-      variances;            // none, or of all norms: those in order
+  tensorflow::OpInputList means, variances;  // none, or in order of the norms
   int64_t channels, width;  // before the first unit and after the last
 
   int count() const { return kernels.size(); }
