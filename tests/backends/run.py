@@ -17,7 +17,6 @@ FILES = (
     "tests/optimizers",
 )
 
-
 # The ones that take a minute: JAX compiles each operation and shape.
 FAST = (
     "tests/backends/test_layers.py",
@@ -28,6 +27,11 @@ QUICK = (
     "tests/backends/test_ops.py",
     "tests/backends/test_training.py",
 )
+# JAX takes longer to compile what is tested than to run it.
+QUICKLY = (
+    "--xla_backend_optimization_level=0 "
+    "--xla_llvm_disable_expensive_passes=true"
+)
 
 
 def run(backend, *words, files=FILES):
@@ -36,7 +40,7 @@ def run(backend, *words, files=FILES):
     options = ["-q", "-o", "addopts=--strict-markers"]
     return subprocess.call(
         [sys.executable, "-m", "pytest", *options, *files, *words],
-        env={**os.environ, "KERAS_BACKEND": backend},
+        env={"XLA_FLAGS": QUICKLY, **os.environ, "KERAS_BACKEND": backend},
     )
 
 
