@@ -160,7 +160,7 @@ def check(options: argparse.Namespace) -> None:
     try:
         aligned_tile(options.tile, options.overlap)
     except ValueError as error:
-        raise CommandLineError(str(error)) from error
+        raise CommandLineError(in_options(error, options)) from error
     if options.ray and options.compare:
         raise CommandLineError("--compare is not available with --ray.")
     for name in ("workers", "manifest"):
@@ -180,7 +180,7 @@ def run(options: argparse.Namespace) -> int:
             with bars:
                 for report in _deblur(options, bars):
                     if report.error is not None:
-                        report.error = in_options(report.error)
+                        report.error = in_options(report.error, options)
                     _show(report)
                     reports.append(report)
         except KeyboardInterrupt:
@@ -194,9 +194,10 @@ def run(options: argparse.Namespace) -> int:
         say(f"{failed} of {bars.files} files failed")
     if interrupted:
         done = sum(report.status == "done" for report in reports)
+        said = f"{done} of {bars.files} files are done, the others"
+        said = said if bars.files else "all files are"
         say(
-            f"interrupted: {done} of {bars.files} files are done, the others "
-            "untouched; the same command"
+            f"interrupted: {said} untouched; the same command"
             f"{'' if options.ray else ' with --skip-existing'} goes on"
         )
         return 130
@@ -284,7 +285,7 @@ class _Progress:
 
 @contextlib.contextmanager
 def _limit(megapixels) -> Iterator[None]:
-    """Pillow's own guard against small files that claim to be huge."""
+    """Has Pillow refuse files that claim to have more megapixels."""
     from PIL import Image
 
     before = Image.MAX_IMAGE_PIXELS

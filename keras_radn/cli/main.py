@@ -58,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     # What the package raises for bad input is one clear sentence.
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
-        print(f"keras-radn: error: {in_options(error)}", file=sys.stderr)
+        text = f"keras-radn: error: {in_options(error, options)}"
+        print(text, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(_INTERRUPTED, file=sys.stderr)
@@ -79,7 +80,7 @@ def command_parser() -> argparse.ArgumentParser:
     """The parser of the command line, with all commands.
 
     Each sets `check`, which refuses options that do not go together before
-    anything is imported for the work, `trains`, and `run`.
+    anything is imported for the work, `trains`, `usage`, and `run`.
     """
     parser = argparse.ArgumentParser(
         prog="keras-radn",
@@ -107,7 +108,9 @@ def command_parser() -> argparse.ArgumentParser:
     ):
         module.add_parser(commands)
     for name, command in commands.choices.items():
-        command.set_defaults(trains=name in _TRAINING)
+        command.set_defaults(
+            trains=name in _TRAINING, usage=command.format_usage
+        )
         if command.get_default("check") is None:
             command.set_defaults(check=lambda options: None)
     return parser

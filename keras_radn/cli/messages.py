@@ -1,10 +1,12 @@
+import argparse
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from typing import TextIO
 
-# The arguments that errors of the library name, and the options that set them.
+# Options that are not named as the arguments that errors of the library name.
 _OPTIONS = {
     "force=True": "--force",
     "warmup=False": "--no-warmup",
@@ -21,12 +23,23 @@ def say(text: str) -> None:
     print(printable(f"keras-radn: {text}"), file=sys.stderr, flush=True)
 
 
-def in_options(text: object) -> str:
-    """An error of the library, with the command's options for arguments."""
+def in_options(text: object, options: argparse.Namespace) -> str:
+    """An error of the library, with the command's options for arguments.
+
+    Args:
+        text: of the error, in which arguments stand in backquotes.
+        options: of the command; what is not one of them stays as it is.
+    """
     text = str(text)
     for argument, option in _OPTIONS.items():
         text = text.replace(argument, option)
-    return text
+    known = set(re.findall(r"--[a-z][a-z-]*", options.usage()))
+
+    def option_for(match):
+        option = f"--{match[1].replace('_', '-')}"
+        return option if option in known else match[0]
+
+    return re.sub(r"`(\w+)`", option_for, text)
 
 
 def printable(text: object) -> str:

@@ -137,7 +137,10 @@ def test_wrong_options_of_deblur(option, picture, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--tile", "100", "--overlap", "64"], "a third of `tile`"),
+        (
+            ["--tile", "100", "--overlap", "64"],
+            "--overlap must be at most a third of --tile",
+        ),
         (["--workers", "2"], "--workers is for work with --ray"),
         (["--manifest", "a"], "--manifest is for work with --ray"),
         (["--ray", "--compare"], "--compare is not available with --ray"),

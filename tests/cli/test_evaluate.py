@@ -66,3 +66,9 @@ def test_evaluate_before_the_work(pairs_folder, tmp_path, capsys):
     )
     assert (status, len(err)) == (1, 1)
     assert "no such folder" in err[0]
+
+
+def test_errors_of_the_library_name_options(pairs_folder, capsys):
+    status, _, err = run(capsys, "evaluate", pairs_folder, "--blur", "none")
+    assert status == 1
+    assert "--blur must be one of ['blur', " in err[0]

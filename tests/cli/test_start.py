@@ -73,7 +73,7 @@ WORDS = [
     (
         ["deblur", "a", "-o", "b", "--tile", "99", "--overlap", "64"],
         2,
-        "a third of `tile`",
+        "a third of --tile",
     ),
     (["evaluate", "a", "--csv", "no/a.csv"], 1, "no such folder"),
     (
