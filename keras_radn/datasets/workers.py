@@ -20,9 +20,10 @@ import numpy as np
 from keras_radn.datasets.draws import GROUP, Draws
 from keras_radn.datasets.opencv import cv2
 from keras_radn.datasets.patches import orient
+from keras_radn.system.cores import available_cores
 from keras_radn.system.memory import available_bytes
 
-# Of a process: the latest images and the moments of videos.
+# Bytes that a process keeps of the latest images and the moments of videos.
 _MEMORY = 3 * 2**30
 # Patches that a process draws at a time, to send few messages.
 _CHUNK = 8
@@ -54,7 +55,10 @@ class PatchWorkers:
     def __init__(self, streams: Sequence[Draws], count: int | None = None):
         self.streams = list(streams)
         self._pool = ProcessPoolExecutor(
-            count or min(_cores(), max(1, available_bytes() // _MEMORY)),
+            count
+            or min(
+                len(available_cores()), max(1, available_bytes() // _MEMORY)
+            ),
             multiprocessing.get_context("spawn"),
             _start,
             (self.streams,),
@@ -111,7 +115,7 @@ class PatchWorkers:
         except BrokenProcessPool as error:
             raise ChildProcessError(
                 "A process that draws patches was killed, perhaps for want of "
-                "memory. The same command goes on from the last checkpoint."
+                "memory. The same call goes on from the last checkpoint."
             ) from error
 
     def _blocks(self, stream, first, end):
@@ -159,12 +163,6 @@ def _as_floats(pairs, balance):
     error = np.square(blurred - sharp).mean(axis=(1, 2, 3), dtype=np.float32)
     weights = np.float32(balance) / (np.float32(balance) + error)
     return blurred, sharp, weights.reshape(-1, 1, 1)
-
-
-def _cores():
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _start(streams):

@@ -21,7 +21,7 @@ class WarmupStableDecay(keras.optimizers.schedules.LearningRateSchedule):
         changes: other highest rates, as pairs of the first step and the rate.
 
     Raises:
-        ValueError: if the parts are longer than the run.
+        ValueError: if a part is negative, or they are longer than the run.
 
     Example:
 
@@ -41,6 +41,11 @@ class WarmupStableDecay(keras.optimizers.schedules.LearningRateSchedule):
         decay_steps: int,
         changes: Sequence[tuple[int, float]] = (),
     ):
+        if min(warmup_steps, decay_steps) < 0:
+            raise ValueError(
+                "`warmup_steps` and `decay_steps` must not be negative. "
+                f"Received: {warmup_steps} and {decay_steps}"
+            )
         if warmup_steps + decay_steps > steps:
             raise ValueError(
                 "`warmup_steps` and `decay_steps` must fit into `steps`. "

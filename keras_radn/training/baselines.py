@@ -5,6 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from skimage.restoration import richardson_lucy, wiener
 
+from keras_radn.pictures.pixels import in_depth
+
 # Motion is not known to these methods, so they get an isotropic Gaussian.
 # Standard deviations of 1, 1.5 and 2 pixels and several settings were tried;
 # these are best on real pairs (REDS) from which no published figure comes.
@@ -32,7 +34,7 @@ def _per_channel(deconvolve):
         channels = [deconvolve(x) for x in np.moveaxis(padded, -1, 0)]
         values = np.clip(np.stack(channels, axis=-1), 0, 1)
         values = values[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
-        return np.rint(255 * values).astype("uint8")
+        return in_depth(values, "uint8")
 
     return restore
 

@@ -20,10 +20,11 @@ from rich.progress import (
 
 from keras_radn.datasets import ImagePairs
 from keras_radn.files import written_beside
-from keras_radn.layers.steering import steers
+from keras_radn.layers.roles import steers
 from keras_radn.ops import backend
+from keras_radn.pictures.pixels import in_depth, white
 from keras_radn.training.evaluate import scores
-from keras_radn.training.statistics import norms_of
+from keras_radn.training.norm_statistics import norms_of
 
 
 def completed_steps(model: keras.Model) -> int:
@@ -175,7 +176,8 @@ class Validation(keras.callbacks.Callback):
     Args:
         pairs: what to validate on; `None` logs NaN.
         images: how many of the pairs, at equal distances; `None` for all.
-        epochs: epochs between two validations; the others log NaN.
+        epochs: epochs between two validations; the others log NaN, but for
+            the last one of the run.
         best: highest `val_psnr` of earlier runs.
         write_best: called when `val_psnr` is higher than ever, while the model
             has the averaged weights.
@@ -218,8 +220,10 @@ class Validation(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         means = {"psnr": math.nan, "ssim": math.nan}
         start = time.monotonic()
-        due = len(self.indices) and (epoch + 1) % self.epochs == 0
-        if due and start + self.seconds < self.end:
+        last = epoch + 1 == (self.params or {}).get("epochs")
+        last = last or getattr(self.model, "stop_training", False)
+        due = last or (epoch + 1) % self.epochs == 0
+        if len(self.indices) and due and start + self.seconds < self.end:
             # In float16 another optimizer, which scales the loss, wraps it.
             optimizer = self.model.optimizer
             optimizer = getattr(optimizer, "inner_optimizer", optimizer)
@@ -253,9 +257,9 @@ class Validation(keras.callbacks.Callback):
 
     def _scores(self, index):
         blurred, sharp = self.pairs.whole(index)
-        deblurred = self._predict(blurred[np.newaxis].astype("float32") / 255)
-        deblurred = np.rint(255 * np.clip(deblurred[0], 0, 1))
-        return scores(sharp, deblurred.astype("uint8"))
+        images = blurred[np.newaxis].astype("float32") / white(blurred.dtype)
+        deblurred = np.clip(self._predict(images)[0], 0, 1)
+        return scores(sharp, in_depth(deblurred, "uint8"))
 
 
 class TrainingProgress(keras.callbacks.Callback):

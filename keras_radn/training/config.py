@@ -1,4 +1,6 @@
+import bisect
 import dataclasses
+import functools
 import os
 import tomllib
 import types
@@ -17,6 +19,8 @@ _LOSSES = {
 }
 _OPTIMIZERS = {"adam": JointClipAdam, "muon": ConvMuon}
 _FOLDERS = ("gopro", "pairs", "stills", "videos", "validation")
+# Values of `encoder_weights` that are no paths.
+_ENCODERS = ("preset", "imagenet", "random")
 # What `progression` may change.
 _PROGRESSIVE = (
     "patch_size",
@@ -194,10 +198,18 @@ class TrainingConfig:
                     f"`{name}` must be positive. "
                     f"Received: {getattr(self, name)}"
                 )
-        if self.balance < 0:
-            raise ValueError(
-                f"`balance` must not be negative. Received: {self.balance}"
-            )
+        for name in ("learning_rate", "clip_norm"):
+            if getattr(self, name) <= 0:
+                raise ValueError(
+                    f"`{name}` must be positive. "
+                    f"Received: {getattr(self, name)}"
+                )
+        for name in ("balance", "warmup_steps", "decay_steps"):
+            if (getattr(self, name) or 0) < 0:
+                raise ValueError(
+                    f"`{name}` must not be negative. "
+                    f"Received: {getattr(self, name)}"
+                )
         self._check_progression()
         for name in ("pairs_share", "videos_share"):
             if not 0 <= getattr(self, name) <= 1:
@@ -260,6 +272,11 @@ class TrainingConfig:
 
     def stages(self) -> list[tuple[int, int, "TrainingConfig"]]:
         """First step, step after the last and configuration of each part."""
+        return self._stages
+
+    # Asked for at every step.
+    @functools.cached_property
+    def _stages(self):
         if not self.progression:
             return [(0, self.steps, self)]
         firsts = [0, *(part["step"] for part in self.progression)]
@@ -277,7 +294,8 @@ class TrainingConfig:
             step: steps before it.
         """
         stages = self.stages()
-        return [config for first, _, config in stages if first <= step][-1]
+        firsts = [first for first, *_ in stages]
+        return stages[bisect.bisect_right(firsts, step) - 1][-1]
 
     def make_loss(self) -> keras.losses.Loss:
         """The loss that `loss` names."""
@@ -314,7 +332,7 @@ class TrainingConfig:
         if not path.is_file():
             raise FileNotFoundError(f"There is no configuration file {path}.")
         try:
-            values = tomllib.loads(path.read_text())
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} is not valid TOML: {error}.") from error
         known = {field.name for field in dataclasses.fields(cls)}
@@ -323,8 +341,12 @@ class TrainingConfig:
                 f"{path} has unknown keys: {sorted(unknown)}. "
                 f"Known: {sorted(known)}."
             )
-        is_file = str(values.get("start", "")).endswith(".keras")
-        for key in (*_FOLDERS, "start") if is_file else _FOLDERS:
+        paths = list(_FOLDERS)
+        if str(values.get("start", "")).endswith(".keras"):
+            paths.append("start")
+        if values.get("encoder_weights") not in _ENCODERS:
+            paths.append("encoder_weights")
+        for key in paths:
             if isinstance(values.get(key), str):
                 values[key] = str(path.parent / values[key])
         values |= {k: v for k, v in overrides.items() if v is not None}

@@ -31,7 +31,7 @@ def make_strategy(name: str | None) -> "tf.distribute.Strategy":
     from keras_radn import training
 
     with training.make_strategy("mirrored").scope():
-        model = keras_radn.RADN(encoder_weights="random")
+        model = keras_radn.RADN()
     ```
     """
     backend.require_tensorflow("A distribution strategy")

@@ -44,8 +44,8 @@ def scores(sharp: np.ndarray, image: np.ndarray) -> dict[str, float]:
         sigma=1.5,
         use_sample_covariance=False,
     )
-    # Infinity would be the mean of all images, and is not JSON. The error of
-    # equal images is divided by.
+    # The PSNR of equal images is infinite, which would be the mean of all
+    # images, too, and is not JSON.
     with np.errstate(divide="ignore"):
         psnr = min(peak_signal_noise_ratio(sharp, image), 100)
     return {"psnr": float(psnr), "ssim": float(similarity)}

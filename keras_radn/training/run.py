@@ -10,12 +10,8 @@ import keras
 
 from keras_radn.datasets import check_sources
 from keras_radn.inference.model_file import read_model
-from keras_radn.models import RADN, ResidualBaseline, grow
-from keras_radn.models.deblurring_model import DeblurringModel, paper_recipe
-from keras_radn.models.packaged_weights import packaged_presets
+from keras_radn.models.deblurring_model import DeblurringModel
 from keras_radn.ops import backend
-from keras_radn.optimizers import WarmupStableDecay
-from keras_radn.peers import PRESETS as PEERS
 from keras_radn.training.batches import ProcessBatches
 from keras_radn.training.callbacks import (
     Checkpoint,
@@ -29,6 +25,12 @@ from keras_radn.training.callbacks import (
 from keras_radn.training.config import TrainingConfig
 from keras_radn.training.distribution import is_chief
 from keras_radn.training.evaluate import SSIM_WINDOW
+from keras_radn.training.networks import (
+    compile_network,
+    learning_rates,
+    new_model,
+)
+from keras_radn.training.norm_statistics import measure_statistics
 from keras_radn.training.run_folder import (
     BEST_MODEL,
     BEST_WEIGHTS,
@@ -45,13 +47,12 @@ from keras_radn.training.sources import (
     training_sources,
     validation_pairs,
 )
-from keras_radn.training.statistics import measure_statistics
 from keras_radn.training.team import AverageWeights, Team
 from keras_radn.training.time_limit import TimeLimit
 
 # More steps than there are in any time.
 _ENDLESS = 10**9
-# Of the time, if a configuration does not say for how long the rate falls.
+# Share of the time in which the rate falls, unless a configuration says it.
 _FALLING = 0.25
 # Seconds for what an epoch's end does beside the checkpoint.
 _MARGIN = 3
@@ -95,7 +96,8 @@ def train(
         The trained model.
 
     Raises:
-        FileNotFoundError: if a folder of the configuration is missing.
+        FileNotFoundError: if a folder or the `start` of the configuration is
+            missing.
         ValueError: if the preset is unknown, its arguments do not fit, the
             replicas do not divide the batch, an image is unreadable, too
             small, or not of the size of its partner, or the run that is
@@ -112,13 +114,18 @@ def train(
     model = training.train(config, "run")  # days; the same call goes on
     ```
     """
+    if minutes is not None and team is not None:
+        raise ValueError(
+            "`minutes` are for one process: each would end at another step. "
+            f"Received: minutes={minutes} and a team of {team.count}"
+        )
     end = math.inf if minutes is None else time.monotonic() + 60 * minutes
     output = Path(output)
     checkpoint = output / CHECKPOINT
     strategy = strategy or backend.current_strategy()
     plan = config if minutes is None else _endless(config)
     stages = _checked_stages(plan, strategy, team)
-    rates = _learning_rates(plan)
+    rates = learning_rates(plan)
     sources = training_sources(config)
     validation = validation_pairs(config)
     chief = is_chief(strategy) and (team is None or team.index == 0)
@@ -144,24 +151,15 @@ def train(
         bar = contextlib.nullcontext()
         if chief:
             best = prepare(output, config, done)
-            if minutes is not None:
-                end -= _rehearsed(model, config, output, measure)
             progress = TrainingProgress(
                 plan.steps, lambda step: plan.at(step).batch_size
             )
             if minutes is not None:
+                end -= _rehearsed(model, config, output, measure)
                 limit = _time_limit(config, rates, end, progress.expect)
                 callbacks.append(limit)
-            validate = Validation(
-                validation,
-                config.validation_images,
-                config.validation_epochs,
-                best,
-                lambda: write_model(
-                    model, output / BEST_MODEL, output / BEST_WEIGHTS
-                ),
-                measure,
-                end,
+            validate = _validation(
+                model, config, validation, output, best, measure, end
             )
             callbacks += [validate, DeadFilters(), progress, *_records(output)]
             bar = progress.bar
@@ -203,6 +201,21 @@ def _callbacks(config, team, checkpoint, measure):
     if team is not None:
         callbacks.append(AverageWeights(team, config.average_steps))
     return callbacks
+
+
+def _validation(model, config, pairs, output, best, measure, end):
+    def write_best():
+        write_model(model, output / BEST_MODEL, output / BEST_WEIGHTS)
+
+    return Validation(
+        pairs,
+        config.validation_images,
+        config.validation_epochs,
+        best,
+        write_best,
+        measure,
+        end,
+    )
 
 
 def _fit(model, config, batches, done, callbacks):
@@ -249,7 +262,9 @@ def _resumed(config, output, rate):
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     by_schedule = isinstance(optimizer.get_config()["learning_rate"], dict)
     if by_schedule and isinstance(rate, float):
-        _compile(model, config, _with_number(optimizer, model, config, rate))
+        compile_network(
+            model, config, _with_number(optimizer, model, config, rate)
+        )
     else:
         model.optimizer.learning_rate = rate
     return model
@@ -263,11 +278,6 @@ def _with_number(optimizer, model, config, rate):
     for variable, value in zip(variables, optimizer.variables, strict=True):
         variable.assign(value)
     return copy
-
-
-def _compile(model, config, optimizer):
-    recipe = {"optimizer": optimizer, "loss": config.make_loss()}
-    model.compile(**{**paper_recipe(), **recipe})
 
 
 def _records(output):
@@ -292,80 +302,6 @@ def _measurement(model, config, batches):
             measure_statistics(model, batches.statistics(step), call)
 
     return measure
-
-
-def new_model(
-    config: TrainingConfig, learning_rate: Any | None = None
-) -> DeblurringModel:
-    """The compiled network with which a training begins.
-
-    Args:
-        config: the configuration.
-        learning_rate: a number or a schedule; `None` for the configuration's.
-
-    Raises:
-        ValueError: if the preset is unknown or its arguments do not fit.
-    """
-    keras.utils.set_random_seed(config.seed)
-    arguments = {"dtype": config.dtype, **config.model}
-    if config.preset in ResidualBaseline.presets:
-        network = ResidualBaseline
-    elif config.preset in PEERS:
-        network = PEERS[config.preset]
-    else:
-        network = RADN
-        arguments.setdefault("pretrained", False)
-        if config.encoder_weights == "random":
-            arguments["encoder_weights"] = None
-        elif config.encoder_weights != "preset":
-            arguments["encoder_weights"] = config.encoder_weights
-    try:
-        model = network.from_preset(config.preset, **arguments)
-    except TypeError as error:
-        raise ValueError(f"`model` has an unknown entry: {error}.") from error
-    if config.start is not None:
-        model = _started(model, config.start)
-    if learning_rate is None:
-        learning_rate = _learning_rates(config)
-    _compile(model, config, config.make_optimizer(learning_rate))
-    return model
-
-
-def _started(model, start):
-    """A network of the same architecture that computes what `start` does."""
-    if start in packaged_presets(RADN):
-        smaller = RADN.from_preset(start, pretrained=True)
-    elif Path(start).is_file():
-        smaller = read_model(start)
-    else:
-        raise FileNotFoundError(
-            "`start` must be a .keras file, or a preset with packaged weights "
-            f"({', '.join(packaged_presets(RADN))}). Received: {start!r}"
-        )
-    if not (isinstance(smaller, RADN) and isinstance(model, RADN)):
-        raise ValueError(
-            "Only a RADN can start with the weights of a RADN. Received: "
-            f"{type(smaller).__name__} for {type(model).__name__}"
-        )
-    return grow(smaller, dtype=model.dtype_policy, **model.architecture())
-
-
-def _learning_rates(config):
-    decay_steps = config.decay_steps
-    if decay_steps is None:
-        decay_steps = config.steps - config.warmup_steps
-    changes = [
-        (part["step"], part["learning_rate"])
-        for part in config.progression
-        if "learning_rate" in part
-    ]
-    return WarmupStableDecay(
-        config.learning_rate,
-        config.steps,
-        config.warmup_steps,
-        decay_steps,
-        changes,
-    )
 
 
 def _checked_stages(config, strategy, team):

@@ -9,7 +9,7 @@ import keras
 from keras_radn.ops import backend
 from keras_radn.training.callbacks import completed_steps
 
-# Of the highest rate: smaller changes are not worth to be made known.
+# A change smaller than this share of the highest rate is not passed on.
 _COARSENESS = 0.01
 
 

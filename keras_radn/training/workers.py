@@ -1,6 +1,5 @@
 """Training in several processes of one machine."""
 
-import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -9,6 +8,7 @@ import threading
 from pathlib import Path
 
 from keras_radn.ops import backend
+from keras_radn.system.cores import available_cores, on_cores
 from keras_radn.training.config import TrainingConfig
 from keras_radn.training.run import train
 from keras_radn.training.team import Team
@@ -50,7 +50,7 @@ def train_in_processes(
     ```
     """
     backend.require_tensorflow("Training in several processes")
-    cores = sorted(os.sched_getaffinity(0))
+    cores = available_cores()
     if not 1 <= workers <= len(cores):
         raise ValueError(
             f"`workers` must be from 1 to the number of cores, {len(cores)}. "
@@ -67,7 +67,7 @@ def train_in_processes(
             process = context.Process(
                 target=_work, args=(config, output, team, sender), daemon=True
             )
-            with _on_cores(cores[index::workers]):
+            with on_cores(cores[index::workers]):
                 process.start()
             sender.close()
             processes.append(process)
@@ -91,23 +91,12 @@ def _wait_for(pipes):
             except EOFError:
                 raise RuntimeError(
                     "A process of the training was killed, perhaps for want "
-                    "of memory. The same command goes on from the last "
+                    "of memory. The same call goes on from the last "
                     "checkpoint."
                 ) from None
             if error is not None:
                 raise error
             left.remove(pipe)
-
-
-@contextlib.contextmanager
-def _on_cores(cores):
-    """Gives these cores to the processes that are started within the block."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def _work(config, output, team, sender):

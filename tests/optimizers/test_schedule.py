@@ -22,3 +22,6 @@ def test_learning_rate_rises_stays_and_falls():
     assert_allclose(rates, [1, 2, 0.5, 0.25], rtol=1e-5)
     with pytest.raises(ValueError, match="must fit into `steps`"):
         WarmupStableDecay(1.0, steps=10, warmup_steps=5, decay_steps=6)
+    for parts in ((-1, 5), (5, -1)):
+        with pytest.raises(ValueError, match="must not be negative"):
+            WarmupStableDecay(1.0, 10, *parts)

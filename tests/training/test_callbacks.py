@@ -79,6 +79,11 @@ def test_validation_of_some_images_in_some_epochs(config, tiny_radn):
     assert math.isnan(logs["val_psnr"])
     validation.on_epoch_end(1, logs)
     assert logs["val_psnr"] > 0
+    # The last epoch of a run, whichever it is.
+    for epochs, due in ((4, False), (3, True)):
+        validation.set_params({"epochs": epochs})
+        validation.on_epoch_end(2, logs)
+        assert math.isfinite(logs["val_psnr"]) == due
 
 
 @pytest.mark.slow

@@ -93,7 +93,9 @@ def test_a_config_per_competitor(preset):
     config.make_optimizer(config.learning_rate)
 
 
-@pytest.mark.parametrize("name", ["short", "ablation_small", "from_scratch"])
+@pytest.mark.parametrize(
+    "name", ["short", "ablation_small", "from_scratch", "grown"]
+)
 def test_packaged_config(name):
     config = packaged(name)
     assert config.encoder_weights == "random"
@@ -109,6 +111,9 @@ def test_packaged_config(name):
         ({"stills": "a", "validation_epochs": 0}, "must be positive"),
         ({"stills": "a", "candidates": 0}, "must be positive"),
         ({"stills": "a", "balance": -1.0}, "not be negative"),
+        ({"stills": "a", "warmup_steps": -1}, "not be negative"),
+        ({"stills": "a", "decay_steps": -5}, "not be negative"),
+        ({"stills": "a", "learning_rate": 0.0}, "must be positive"),
         ({"stills": "a", "progression": [{"step": 9}] * 2}, "must rise"),
         ({"stills": "a", "steps": 5, "progression": [{"step": 5}]}, "less"),
         ({"stills": "a", "progression": [[5, 64]]}, "first `step`"),
@@ -126,6 +131,22 @@ def test_packaged_config(name):
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         TrainingConfig(**arguments)
+
+
+def test_paths_are_relative_to_the_file(tmp_path):
+    path = tmp_path / "a.toml"
+    for encoder, expected in (
+        ("random", "random"),
+        ("imagenet", "imagenet"),
+        ("encoder.h5", str(tmp_path / "encoder.h5")),
+    ):
+        path.write_text(
+            f'stills = "größe"\nencoder_weights = "{encoder}"\n',
+            encoding="utf-8",
+        )
+        config = TrainingConfig.from_toml(path)
+        assert config.stills == str(tmp_path / "größe")
+        assert config.encoder_weights == expected
 
 
 def test_loss():

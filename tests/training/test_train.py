@@ -32,6 +32,7 @@ def test_starts_as_a_smaller_network(config, tmp_path, rng):
         config,
         model={**SMALL_RADN, "growth_rate": 6, "deform_units": 2},
         start=str(tmp_path / "small.keras"),
+        encoder_weights="preset",  # ImageNet's, which are not needed
     )
     model = run.new_model(config)
     assert model.growth_rate == 6

@@ -92,6 +92,12 @@ def test_nobody_starts_before_the_data_are_checked(
         train(config, tmp_path / "run", team=Team(1, 2, barrier, tmp_path))
 
 
+def test_a_time_is_for_one_process(config, tmp_path):
+    team = Team(0, 2, threading.Barrier(2), tmp_path)
+    with pytest.raises(ValueError, match=r"`minutes` are for one process"):
+        train(config, tmp_path / "run", team=team, minutes=1)
+
+
 @pytest.mark.slow
 def test_what_a_process_raises_is_raised(config, tmp_path, stills_folder):
     for path in stills_folder.iterdir():

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 
 from keras_radn.layers.batch_normalization import BatchNormalization
-from keras_radn.training.statistics import measure_statistics, norms_of
+from keras_radn.training.norm_statistics import measure_statistics, norms_of
 
 
 def test_statistics_are_those_of_all_images(rng):
