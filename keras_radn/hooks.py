@@ -124,6 +124,37 @@ def problem(hooks: tuple[Hook, ...]) -> str | None:
     return None
 
 
+# What an optimizer has once it is built; no class has them. Read from Keras
+# 3.15.1.
+OPTIMIZER_STATE = (
+    "_model_variables_moving_average",
+    "_momentums",
+    "_velocities",
+)
+
+
+def optimizer_state(
+    optimizer: "keras.optimizers.Optimizer", name: str
+) -> "list[keras.Variable]":
+    """Variables that an optimizer has for the weights, in their order.
+
+    Args:
+        optimizer: one that is built.
+        name: one of `OPTIMIZER_STATE`.
+
+    Raises:
+        ImportError: if this version of Keras calls them otherwise.
+    """
+    try:
+        return getattr(optimizer, name)
+    except AttributeError as error:
+        version = sys.modules["keras"].__version__
+        raise ImportError(
+            f"keras_radn needs {name} of an optimizer. Received: keras "
+            f"{version}, which does not have it; install keras==3.15.1."
+        ) from error
+
+
 def flatten_layers(
     layer: "keras.Layer", include_self: bool = True
 ) -> "list[keras.Layer]":

@@ -1,3 +1,7 @@
+import keras
+import numpy as np
+import pytest
+
 from keras_radn import hooks, layers, models, optimizers
 from keras_radn.hooks import Hook
 
@@ -14,6 +18,21 @@ def test_a_missing_name_is_one_sentence():
         package = owner.partition(".")[0]
         assert problem.startswith(f"keras_radn needs {owner}.{name}. Received")
         assert problem.endswith(f"install {package}==3.15.1.")
+
+
+def test_what_built_optimizers_have():
+    weight = keras.Variable(np.ones((2, 2), "float32"))
+    average, *moments = hooks.OPTIMIZER_STATE
+    for optimizer, names in (
+        (keras.optimizers.Adam(use_ema=True), [average, *moments]),
+        (keras.optimizers.Muon(use_ema=True), [average]),
+    ):
+        optimizer.build([weight])
+        for name in names:
+            [kept] = hooks.optimizer_state(optimizer, name)
+            assert kept.shape == weight.shape
+        with pytest.raises(ImportError, match=r"needs _gone .*install keras=="):
+            hooks.optimizer_state(optimizer, "_gone")
 
 
 def test_all_private_methods_that_are_overridden_are_listed():

@@ -3,7 +3,7 @@ import math
 import keras
 from keras import ops
 
-from keras_radn.layers.steering import mark_steering
+from keras_radn.layers.roles import mark_steering
 from keras_radn.ops import backend, deformable_conv2d
 from keras_radn.ops.geometry import (
     ConvGeometry,

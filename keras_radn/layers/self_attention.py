@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_radn.layers.context_aggregation import window_averages
-from keras_radn.layers.steering import mark_steering
+from keras_radn.layers.roles import mark_steering
 from keras_radn.ops import backend
 from keras_radn.ops.geometry import require_integer
 

@@ -6,6 +6,7 @@ from keras import layers
 
 from keras_radn import hooks
 from keras_radn.layers import CropLike
+from keras_radn.layers.roles import mark_decoding
 from keras_radn.losses import Charbonnier
 from keras_radn.metrics import PSNR
 from keras_radn.ops import backend
@@ -223,13 +224,15 @@ def apply_reconstruction(
     Returns:
         The network's output, in the shape and dtype of `images`.
     """
-    x = layers.Conv2D(
+    conv = layers.Conv2D(
         3,
         3,
         padding="same",
         kernel_initializer="zeros",  # the network starts as the identity
         dtype=images.dtype,
         name="reconstruction",
-    )(x)
+    )
+    x = conv(x)
+    mark_decoding(conv)
     x = CropLike(dtype=images.dtype, name="crop")([x, images])
     return layers.Add(dtype=images.dtype, name="deblurred")([images, x])

@@ -5,7 +5,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_radn.layers.steering import steers
+from keras_radn.hooks import optimizer_state
+from keras_radn.layers.roles import decodes, steers
 from keras_radn.ops import backend
 from keras_radn.optimizers.newton_schulz import iterate, orthogonalized
 
@@ -20,7 +21,7 @@ class _NetworkOptimizer:
 
     What decides where features are taken from has a learning rate of its own:
     the estimate of the offsets and the similarities of the attention, whose
-    weights their layers mark (`keras_radn.layers.steering`). An
+    weights their layers mark (`keras_radn.layers.roles`). An
     offset sums thousands of features, so that steps which suit the other
     weights move it by pixels, until the kernels sample far outside of what
     they should see. Before `steering_start` it does not change at all: a
@@ -115,7 +116,7 @@ class _NetworkOptimizer:
         # The first step's weights are the first average.
         is_first = ops.cast(ops.equal(self.iterations, 0), "float32")
         share = ops.maximum(1 - self.ema_momentum, is_first)
-        averages = self._model_variables_moving_average
+        averages = optimizer_state(self, "_model_variables_moving_average")
         if not backend.move_averages(averages, trainable_variables, share):
             super()._update_model_variables_moving_average(trainable_variables)
 
@@ -135,7 +136,10 @@ class _FusedAdam(keras.optimizers.Adam):
             super().update_step(gradient, variable, learning_rate)
             return
         index = self._get_variable_index(variable)
-        moments = self._momentums[index], self._velocities[index]
+        moments = [
+            optimizer_state(self, name)[index]
+            for name in ("_momentums", "_velocities")
+        ]
         self._adam_step(variable, *moments, gradient, learning_rate)
 
 
@@ -169,8 +173,8 @@ class JointClipAdam(_NetworkOptimizer, _FusedAdam):
     def _move_together(self, grads, trainable_variables, learning_rate):
         self._adam_together(
             list(zip(trainable_variables, grads, strict=True)),
-            self._momentums,
-            self._velocities,
+            optimizer_state(self, "_momentums"),
+            optimizer_state(self, "_velocities"),
             learning_rate,
         )
 
@@ -182,9 +186,8 @@ class ConvMuon(_NetworkOptimizer, keras.optimizers.Muon):
     Keras's Muon orthogonalises the steps of matrices and leaves all else to
     Adam. Here the kernels of convolutions are matrices, too: a row for each
     tap and input channel, a column for each filter. Left to Adam are vectors,
-    embeddings (unless `exclude_embeddings=False`), the last convolution of a
-    network, whose name is `reconstruction`, and what `steering_lr_ratio` is
-    for.
+    embeddings (unless `exclude_embeddings=False`), the last convolution of
+    this package's networks, and what `steering_lr_ratio` is for.
 
     Args:
         learning_rate: of the kernels; the root mean square of a step is 0.2
@@ -235,12 +238,11 @@ class ConvMuon(_NetworkOptimizer, keras.optimizers.Muon):
         )
 
     def _should_use_adamw(self, variable):
-        if len(variable.shape) < 2 or steers(variable):
+        if len(variable.shape) < 2 or steers(variable) or decodes(variable):
             return True
         if self.exclude_embeddings and "embedding" in variable.path.lower():
             return True
-        excluded = ("reconstruction", *self.exclude_layers)
-        return any(re.search(name, variable.path) for name in excluded)
+        return any(re.search(x, variable.path) for x in self.exclude_layers)
 
     def _adam_rates(self):
         return self.adam_beta_1, self.adam_beta_2, self.epsilon

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from keras_radn.models.deblurring_model import apply_reconstruction
 from keras_radn.optimizers import ConvMuon, JointClipAdam
 
 
@@ -65,13 +66,25 @@ def test_steps_of_several_kernels_are_orthogonal():
 def test_vectors_and_the_last_convolution_take_adams_step():
     gradient = np.array([3.0, -1e-3], "float32")
     assert_allclose(step([2], gradient), [0.5, -0.5], rtol=1e-2)
-    layer = keras.layers.Conv2D(3, 3, name="reconstruction")
-    layer.build((None, None, None, 4))
-    before = layer.kernel.numpy()
+    images = keras.Input((None, None, 3))
+    model = keras.Model(images, apply_reconstruction(images, images))
+    layer = model.get_layer("reconstruction")
+    before = keras.ops.convert_to_numpy(layer.kernel)
     ConvMuon(1.0, adam_lr_ratio=0.5).apply(
         [keras.ops.ones(layer.kernel.shape)], [layer.kernel]
     )
     assert_allclose(before - layer.kernel.numpy(), 0.5, rtol=1e-4)
+
+
+def test_a_name_alone_decides_nothing():
+    layer = keras.layers.Conv2D(3, 3, name="reconstruction")
+    layer.build((None, None, None, 4))
+    before = keras.ops.convert_to_numpy(layer.kernel)
+    ConvMuon(1.0, adam_lr_ratio=0.5).apply(
+        [keras.ops.ones(layer.kernel.shape)], [layer.kernel]
+    )
+    step = before - keras.ops.convert_to_numpy(layer.kernel)
+    assert np.abs(step - 0.5).min() > 0.1
 
 
 def test_excluded_layers_take_adams_step():

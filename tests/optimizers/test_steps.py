@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_radn.layers.steering import mark_steering
+from keras_radn.layers.roles import mark_steering
 from keras_radn.ops import optimizer_steps, tracing
 from keras_radn.optimizers import (
     ConvMuon,
