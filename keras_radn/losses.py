@@ -19,7 +19,7 @@ class Charbonnier(keras.losses.Loss):
     Example:
 
     ```python
-    model = keras_radn.RADN(encoder_weights="random")
+    model = keras_radn.RADN()
     model.compile("adam", loss=keras_radn.losses.Charbonnier(epsilon=1e-2))
     ```
 

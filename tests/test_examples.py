@@ -91,6 +91,7 @@ def test_example(name, folder, monkeypatch, photo):
         """Replaces the large network."""
 
         def __init__(self, pretrained=False, encoder_weights=None, **kwargs):
+            assert encoder_weights is None
             super().__init__(**TINY_RADN)
 
     monkeypatch.chdir(folder)

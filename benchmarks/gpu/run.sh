@@ -98,7 +98,7 @@ for size in "${sizes[@]}"; do
   status=$?
   ((status)) || break
 done
-# Of each epoch: the time of a step, with that of its samples.
+# The images per second of each epoch.
 awk -F, 'NR == 1 { for (i = 1; i <= NF; ++i) column[$i] = i; next }
   { printf "step %d: %.0f images/s, loss %g\n", $column["step"],
     $column["images_per_second"], $column["loss"] }' \

@@ -151,8 +151,10 @@ def check(options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs `keras-radn compare`; see `main` for the exit status."""
+    from keras_radn.ops import backend
     from keras_radn.peers.figures import CLASSICAL
 
+    backend.require_tensorflow("The comparison")
     weights = dict(options.weights)
     if options.plot is not None:
         # Here, not above: the other commands do not need the extra.

@@ -44,8 +44,8 @@ def add_ensemble_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--multi-scale",
         action="store_true",
-        help="what is corrected at 4 scales: better, most of all for short "
-        "blurs, 8 to 9 times slower",
+        help="what is corrected at 4 scales: better for short blurs, 8 to 10 "
+        "times slower",
     )
 
 

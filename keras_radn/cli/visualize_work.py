@@ -16,6 +16,7 @@ from keras_radn.cli.tables import markdown_table, write_csv
 from keras_radn.files import written_beside
 from keras_radn.inference.planning import Job, plan_jobs
 from keras_radn.ops import backend
+from keras_radn.pictures.pixels import in_depth
 from keras_radn.pictures.reading import read_picture
 
 _DPI = 150
@@ -84,7 +85,7 @@ class _Batch:
                 results.append(self._try(work, number, job))
             except (ValueError, OSError) as error:
                 self.failed += 1
-                say(f"error: {in_options(error)}")
+                say(f"error: {in_options(error, self.options)}")
         return results
 
     def _try(self, work, number, job):
@@ -194,8 +195,8 @@ def _correlate(batch, lengths):
 
 
 def _thumbnail(job):
-    pixels = 255 * visualize.as_rgb(read_picture(job.source).pixels)
-    image = Image.fromarray(np.rint(pixels).astype(np.uint8))
+    pixels = visualize.as_rgb(read_picture(job.source).pixels)
+    image = Image.fromarray(in_depth(pixels, "uint8"))
     image.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE))
     return np.asarray(image)
 

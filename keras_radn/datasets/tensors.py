@@ -26,7 +26,7 @@ def import_tensorflow() -> ModuleType:
     except ImportError as error:
         raise ImportError(
             "A `tf.data.Dataset` needs TensorFlow: pip install tensorflow; "
-            "without it, `keras-radn train` draws its patches by itself."
+            "without it, `keras_radn.training.train` draws patches by itself."
         ) from error
     return tensorflow
 

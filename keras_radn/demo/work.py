@@ -12,6 +12,7 @@ from PIL import Image
 from keras_radn.demo.jobs import Job
 from keras_radn.inference import Deblurrer
 from keras_radn.inference.tiling import affordable_pixels
+from keras_radn.pictures.pixels import in_depth
 from keras_radn.pictures.writing import save_pages
 from keras_radn.visualize import Inspection, as_rgb
 from keras_radn.visualize.figures import difference_style, residual_style
@@ -81,7 +82,7 @@ def _reduced(image, max_pixels):
         return image
     size = max(1, int(width * factor)), max(1, int(height * factor))
     # Pillow resizes no colors in floating point.
-    small = Image.fromarray(np.rint(255 * image).astype(np.uint8)).resize(
+    small = Image.fromarray(in_depth(image, "uint8")).resize(
         size, Image.Resampling.BOX
     )
     return np.asarray(small)

@@ -128,13 +128,15 @@ def litert(
             model_content=content, num_threads=os.cpu_count()
         ).get_signature_runner("serving_default")
 
+    any_size = " with any size; give one" if None in sides else ""
+
     def run(images):
         try:
             return runner(images=images)["deblurred"]
         except RuntimeError as error:  # of a delegate, at the first picture
             raise ValueError(
                 f"{path}: LiteRT does not run this network in {precision}"
-                f"{'' if size else ' with any size; give one'}: {error}"
+                f"{any_size}: {error}"
             ) from error
 
     exported = compare(

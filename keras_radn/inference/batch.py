@@ -130,8 +130,9 @@ def run_job(
                     job.source, job.target, deblurrer, force, progress
                 )
             else:
-                report = process_picture(
+                process_picture(
                     job,
+                    report,
                     deblurrer,
                     quality,
                     force=force,

@@ -24,7 +24,7 @@ from keras_radn.peers import PRESETS as PEERS
 
 _PRODUCTS = ("Conv2D", "MatMul", "DepthwiseConv")
 
-# Of the calibration: a 3x3 convolution of 128 to 128 channels at 640x360.
+# The calibration is a 3x3 convolution of 128 to 128 channels at 640x360.
 _CALIBRATION_GMACS = 640 * 360 * 9 * 128 * 128 / 1e9
 
 

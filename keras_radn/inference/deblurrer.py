@@ -70,8 +70,9 @@ def deblur(
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is not an image or an animation, the number of
-            channels, the dtype or the values are not as above, the memory is
+        ImportError: if its format needs a package that is missing (HEIC).
+        ValueError: if the file is not an image or has several pages, the number
+            of channels, the dtype or the values are not as above, the memory is
             too small for the smallest tiles, or the network answers with
             images of another size, or with NaN or infinite pixels.
         TypeError: if `image` is of another type.
@@ -129,11 +130,11 @@ class Deblurrer:
             times the time.
         multi_scale: whether the network sees the picture at 4 scales, from 0.7
             to 2 times its sides, and what it corrects there is weighted, for
-            8 to 9 times the time: mostly better than `ensemble`, most of all
-            where the blur is of few pixels. Not in the paper. Both can be
-            joined.
+            8 to 10 times the time: better than `ensemble` where the blur is
+            of few pixels. Not in the paper. Both can be joined.
         tile: the longest side of a tile in pixels; `"auto"`: as large as the
-            memory allows, up to 2 megapixels; `None`: the whole image at once.
+            memory allows, up to 2 megapixels, or half a megapixel with
+            `multi_scale`; `None`: the whole image at once.
             The self-attention of the network sees a tile only.
         overlap: pixels over which neighbouring tiles are cross-faded, at most
             a third of a tile; `None`: 96, less for tiles of less than 288.
@@ -269,7 +270,8 @@ class Deblurrer:
             raise ValueError(
                 "There is not enough memory for tiles of "
                 f"{grid.columns.tile}x{grid.rows.tile} pixels of an image of "
-                f"{size[1]}x{size[0]}; close other programs."
+                f"{size[1]}x{size[0]}; close other programs, or lower "
+                "`overlap`, of which a tile has three at least."
             ) from error
         warnings.warn(
             "The memory was not enough for tiles of "

@@ -65,7 +65,7 @@ def check_network(model: keras.Model) -> None:
 
 
 def reason_of(error: Exception) -> str:
-    """The line that says what is wrong, of what Keras and its backend say.
+    """The line of a message of Keras or its backend that says what is wrong.
 
     Args:
         error: of loading or running a model.

@@ -12,17 +12,19 @@ from keras_radn.pictures.writing import check_pages, save_pages
 
 def process_picture(
     job: Job,
+    report: Report,
     deblurrer: Deblurrer,
     quality: int | None = None,
     *,
     force: bool = False,
     replace_compare: bool = False,
     progress: Progress | None = None,
-) -> Report:
+) -> None:
     """Deblurs the pages of a picture file.
 
     Args:
         job: one that was accepted.
+        report: its report, which is filled in as far as the work goes.
         deblurrer: the network.
         quality: see `save_pages`.
         force: whether an existing target is replaced.
@@ -37,10 +39,7 @@ def process_picture(
     first, second = next(pages), next(pages, None)
     check_pages(first, job.target, several=second is not None)
     job.make_folder()
-    height, width = first.pixels.shape[:2]
-    report = Report(
-        str(job.source), str(job.target), "done", width=width, height=height
-    )
+    report.height, report.width = first.pixels.shape[:2]
 
     def deblurred():
         for page in chain([first], [second] if second else [], pages):
@@ -61,4 +60,4 @@ def process_picture(
         for path in written:
             path.unlink(missing_ok=True)
         raise
-    return report
+    report.status = "done"

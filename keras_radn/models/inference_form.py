@@ -36,7 +36,7 @@ def inference_model(
 
     ```python
     deblur = keras_radn.inference_model("lite", dtype="bfloat16")
-    sharp = deblur(blurred)  # (batch, height, width, 3) in [0, 1]
+    sharp = deblur(blurred).numpy().clip(0, 1)  # (batch, height, width, 3)
     ```
     """
     backend.require_tensorflow("The inference form of a network")

@@ -3,7 +3,6 @@
 A graph of TensorFlow's; other backends do not import this module.
 """
 
-import copy
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -125,9 +124,11 @@ class InferenceModel:
             A graph of TensorFlow's own convolutions and without loops: the
             attention is not done in chunks.
         """
-        graph = copy.copy(self._graph)
-        graph.in_chunks = graph.native = False
-        return self._trace(graph, [1, height, width, 3]).graph
+        of = self._graph
+        plain = _Graph(
+            of.architecture, of.weights, of.dtype, native=False, in_chunks=False
+        )
+        return self._trace(plain, [1, height, width, 3]).graph
 
     def __call__(self, images) -> tf.Tensor:
         images = tf.convert_to_tensor(images, "float32")
@@ -142,12 +143,12 @@ class InferenceModel:
 class _Graph:
     """Builds the graph; its methods take and return lists or tensors."""
 
-    def __init__(self, architecture, weights, dtype, native):
+    def __init__(self, architecture, weights, dtype, native, in_chunks=True):
         self.architecture = architecture
         self.weights = weights
         self.dtype = dtype
-        self.in_chunks = True
         self.native = native
+        self.in_chunks = in_chunks
 
     def deblur(self, images):
         stem_pool = self.architecture["stem_pool"]
@@ -258,8 +259,7 @@ class _Graph:
         )
         queries = self.conv_layer(x, "attention/c")
         if self.native:
-            attention = library.load().ops.keras_radn_attention
-            return attention(x, queries, keys, values)
+            return fused.attention(x, queries, keys, values)
         return x + attend(queries, keys, values, self.in_chunks)
 
     # Decoder

@@ -146,7 +146,9 @@ def read_weights(
     ):
         raise ValueError(
             f"{path} holds the weights of another architecture. Received: "
-            f"{len(arrays)} arrays for a model of {len(variables)} variables."
+            f"{len(arrays)} arrays for a model of {len(variables)} variables; "
+            "name the preset that was trained: from_preset(NAME, "
+            f"pretrained={str(path)!r})."
         )
     for name, variable in variables.items():
         variable.assign(arrays[name])

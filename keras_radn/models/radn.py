@@ -79,13 +79,13 @@ class RADN(DeblurringModel):
         ValueError: for an unknown `decoder_block`, an argument of another
             length, an `image_shape` of another form, weights that do not fit,
             or `pretrained=True` for a variant without packaged weights.
-        FileNotFoundError: if `encoder_weights` names no file.
+        FileNotFoundError: if `encoder_weights` or `pretrained` names no file.
 
     Example:
 
     ```python
     model = keras_radn.RADN(pretrained=True)
-    sharp = model.predict(blurred)  # (batch, height, width, 3) in [0, 1]
+    sharp = model.predict(blurred).clip(0, 1)  # (batch, height, width, 3)
     ```
 
     Reference: Purohit and Rajagopalan, Region-Adaptive Dense Network for

@@ -163,7 +163,7 @@ def deform_units(
 
 
 def _taps(kernel):
-    """As a 1x1 convolution with all taps of each channel; see `projection`."""
+    """A 3x3 kernel as that of a 1x1 convolution with the taps as filters."""
     _, _, channels, filters = kernel.shape
     taps = kernel.reshape(9, channels, filters).swapaxes(0, 1)
     return taps.reshape(1, 1, channels, 9 * filters)
@@ -240,6 +240,30 @@ def deconvolution(
     shape = [batch, 2 * height, 2 * width, kernel.shape[2]]
     x = tf.nn.conv2d_transpose(x, tf.constant(kernel, x.dtype), shape, 2)
     return tf.nn.relu(tf.nn.bias_add(x, tf.constant(bias, x.dtype)))
+
+
+def attention(
+    features: tf.Tensor, queries: tf.Tensor, keys: tf.Tensor, values: tf.Tensor
+) -> tf.Tensor:
+    """Adds to each position the mean of the values, weighted by similarity.
+
+    `features[j] + sum over i of softmax over i (keys[i] . queries[j]) *
+    values[i]`, the paper's equation 6, by the compiled op, which must be there
+    and runs on the CPU only; `keras_radn.layers.self_attention.attend` does
+    the same elsewhere.
+
+    Args:
+        features: `(batch, height, width, channels)`, float32 or bfloat16.
+        queries: `(batch, height, width, depth)`, of the same dtype.
+        keys: `(batch, rows, columns, depth)`, of the same dtype.
+        values: `(batch, rows, columns, channels)`, of the same dtype.
+
+    Returns:
+        A tensor of the shape and dtype of `features`.
+    """
+    return library.load().ops.keras_radn_attention(
+        features, queries, keys, values
+    )
 
 
 def reconstruct(

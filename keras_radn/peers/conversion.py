@@ -178,8 +178,12 @@ def in_keras_order(array: np.ndarray) -> np.ndarray:
 
 def _read_checkpoint(path):
     """The network's variables in a checkpoint of TensorFlow 1."""
-    import tensorflow as tf  # whatever the backend of Keras
-
+    try:
+        import tensorflow as tf  # whatever the backend of Keras
+    except ImportError as error:
+        raise ImportError(
+            f"{path}: only TensorFlow reads its checkpoints; install it."
+        ) from error
     prefix = re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", str(path))
     if not (path.is_dir() or Path(f"{prefix}.index").is_file()):
         raise FileNotFoundError(

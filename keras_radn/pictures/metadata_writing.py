@@ -141,7 +141,7 @@ def _without_texts(metadata, format_, notes):
 def _note_colors(metadata, format_, notes):
     """Says which chunks of a PNG file are lost that other programs heed."""
     chunks = metadata.png_chunks
-    # Before the chunks gAMA and cHRM counts the profile, or that it is sRGB.
+    # A profile, or the chunk sRGB, takes precedence over gAMA and cHRM.
     if b"cICP" not in chunks and (metadata.icc_profile or b"sRGB" in chunks):
         return
     lost = [

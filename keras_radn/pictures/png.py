@@ -73,7 +73,7 @@ def split(data: bytes) -> tuple[bytes, list[Chunk], list[str]]:
             break
     rest = data[start:]
     if bare[-1][4:8] != b"IEND":
-        bare.append(rest)  # cut off, as those will say who read it
+        bare.append(rest)  # cut off: its readers will report that
     elif rest.strip(b"\0"):
         notes.append(f"{len(rest)} bytes behind the picture are left out")
     if unknown:

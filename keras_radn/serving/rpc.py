@@ -115,7 +115,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                 getattr(entry, field).CopyFrom(result)
             return response
 
-        # Which model it is, stands in the tasks.
+        # The tasks name the model.
         first = (request.tasks or [inference_pb2.InferenceTask()])[0]
         return await self._compute("MultiInference", first, context, answer)
 

@@ -28,8 +28,8 @@ _logger = logging.getLogger("keras_radn.serving")
 _State = get_model_status_pb2.ModelVersionStatus.State
 # What is left for health checks and refusals when all places are taken.
 _MAX_CONNECTIONS = 512
-# Longer than any Retry-After: who comes back in time must not meet a connection
-# that is being closed.
+# Longer than any Retry-After: a client that retries on time must not meet a
+# connection that is being closed.
 _KEEP_ALIVE_SECONDS = MAX_RETRY_AFTER + 15
 _WATCH_SECONDS = 1
 

@@ -16,7 +16,7 @@ _ATTENTION_MAP = "inferno"
 # Colors by Okabe and Ito, which the color-blind can tell apart.
 _ORANGE, _BLUE = "#E69F00", "#56B4E9"
 
-# Values beyond are drawn as these: single positions shall not dim the rest.
+# Values beyond are drawn as these, so that a few do not dim the rest.
 _PERCENTILES = (0.5, 99.5)
 
 # A fraction of the largest value; with less, noise would look like structure.

@@ -32,6 +32,8 @@ def test_nothing_is_written_of_a_network_that_diverged(
     report = run_job(job, Deblurrer(diverged, ensemble=ensemble))
     assert report.status == "failed"
     assert report.error.startswith(f"{source}: The network answers with NaN")
+    if source.suffix != ".mp4":  # what is known by then
+        assert (report.width, report.height) == (50, 40)
     assert list(job.target.parent.iterdir()) == []
 
 

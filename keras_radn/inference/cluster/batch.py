@@ -155,7 +155,7 @@ def _reports(
     if waiting:
         raise RuntimeError(
             f"Ray lost {len(waiting)} files, of them {min(waiting)}; the same "
-            "command goes on with them."
+            "call goes on with them."
         )
 
 
