@@ -39,7 +39,7 @@ absl::Status DenseBlockTrainingShape(InferenceContext* c) {
   return c->set_output("growth_variances", vectors);
 }
 
-// Of what a gradient gives back: the features, then the weights.
+// Shapes of what a gradient op returns: the features, then the weights.
 absl::Status GradientShape(InferenceContext* c,
                            const std::vector<const char*>& names) {
   ShapeHandle outputs, kernel, shape;

@@ -224,7 +224,7 @@ class DeformUnitsGradientOp : public tensorflow::OpKernel {
     void Finish(OpKernelContext* context) {
       const Chunks chunks(rows, width);
       const std::vector<float> zeros(std::max(units.added(0), units.offsets()));
-      // Of the offsets' bias: the sums are those of the moments.
+      // The gradient of the offsets' bias is the first of the moments' sums.
       const Pixels<const B> gradients{Bits(to_offsets.flat<T>().data()), height,
                                       width, units.offsets()};
       ChannelSums bias_sums(chunks, units.offsets());

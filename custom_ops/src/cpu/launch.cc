@@ -20,13 +20,13 @@ using CpuDevice = Eigen::ThreadPoolDevice;
 
 // Calls work(begin, end, scratch) for ranges of [0, total).
 template <typename Work>
-void Parallel(OpKernelContext* context, const Geometry& geometry, int64_t total,
-              int64_t nanoseconds_each, const Work& work) {
-  keras_radn::Parallel(context, total, nanoseconds_each,
-                       [&](int64_t begin, int64_t end) {
-                         std::vector<char> scratch(ScratchBytes(geometry));
-                         work(begin, end, scratch.data());
-                       });
+void ParallelWithScratch(OpKernelContext* context, const Geometry& geometry,
+                         int64_t total, int64_t nanoseconds_each,
+                         const Work& work) {
+  Parallel(context, total, nanoseconds_each, [&](int64_t begin, int64_t end) {
+    std::vector<char> scratch(ScratchBytes(geometry));
+    work(begin, end, scratch.data());
+  });
 }
 
 int64_t RowCost(const Geometry& g, const Layout& layout) {
@@ -45,11 +45,11 @@ void MapGradient(OpKernelContext* context, const Geometry& g,
   const Slots slots(g, layout);
 
   std::vector<Extent> extents(g.rows);
-  Parallel(context, g, g.rows, g.out_width * g.samples() * 5,
-           [&](int64_t begin, int64_t end, void* scratch) {
-             kernels.extents(g, layout, offset, extents.data(), begin, end,
-                             scratch);
-           });
+  ParallelWithScratch(context, g, g.rows, g.out_width * g.samples() * 5,
+                      [&](int64_t begin, int64_t end, void* scratch) {
+                        kernels.extents(g, layout, offset, extents.data(),
+                                        begin, end, scratch);
+                      });
 
   // A task owns the channels of a slot in a band of rows: nobody else adds
   // there. Rows of the output that touch several bands are visited several
@@ -64,38 +64,38 @@ void MapGradient(OpKernelContext* context, const Geometry& g,
   const int64_t cost =
       g.out_height * g.out_width * slots.samples * (10 + layout.depth) / bands +
       1;
-  Parallel(context, g, images_slots * bands, cost,
-           [&](int64_t begin, int64_t end, void* scratch) {
-             std::vector<C> wide;  // sums of types that are too narrow for them
-             for (int64_t task = begin; task < end; ++task) {
-               Band<B> band;
-               band.image = task / bands / slots.count;
-               band.slot = task / bands % slots.count;
-               band.begin = task % bands * band_rows;
-               band.end = std::min(g.height, band.begin + band_rows);
-               const int64_t channel = slots.channel(g, layout, band.slot);
-               const int64_t first_pixel =
-                   (band.image * g.height + band.begin) * g.width;
-               const int64_t pixels = (band.end - band.begin) * g.width;
-               if (sums != nullptr) {
-                 band.sums = sums + first_pixel * layout.map_pixel + channel;
-                 band.pixel_stride = layout.map_pixel;
-               } else {
-                 wide.assign(pixels * layout.depth, C(0));
-                 band.sums = wide.data();
-                 band.pixel_stride = layout.depth;
-               }
-               band.row_stride = g.width * band.pixel_stride;
-               kernels.map_gradient(g, layout, Bits(gradient), offset, mask,
-                                    extents.data(), band, scratch);
-               if (sums == nullptr) {
-                 T* out =
-                     narrow_sums + first_pixel * layout.map_pixel + channel;
-                 kernels.narrow(wide.data(), pixels, layout.depth, Bits(out),
-                                layout.map_pixel);
-               }
-             }
-           });
+  ParallelWithScratch(
+      context, g, images_slots * bands, cost,
+      [&](int64_t begin, int64_t end, void* scratch) {
+        std::vector<C> wide;  // sums of types that are too narrow for them
+        for (int64_t task = begin; task < end; ++task) {
+          Band<B> band;
+          band.image = task / bands / slots.count;
+          band.slot = task / bands % slots.count;
+          band.begin = task % bands * band_rows;
+          band.end = std::min(g.height, band.begin + band_rows);
+          const int64_t channel = slots.channel(g, layout, band.slot);
+          const int64_t first_pixel =
+              (band.image * g.height + band.begin) * g.width;
+          const int64_t pixels = (band.end - band.begin) * g.width;
+          if (sums != nullptr) {
+            band.sums = sums + first_pixel * layout.map_pixel + channel;
+            band.pixel_stride = layout.map_pixel;
+          } else {
+            wide.assign(pixels * layout.depth, C(0));
+            band.sums = wide.data();
+            band.pixel_stride = layout.depth;
+          }
+          band.row_stride = g.width * band.pixel_stride;
+          kernels.map_gradient(g, layout, Bits(gradient), offset, mask,
+                               extents.data(), band, scratch);
+          if (sums == nullptr) {
+            T* out = narrow_sums + first_pixel * layout.map_pixel + channel;
+            kernels.narrow(wide.data(), pixels, layout.depth, Bits(out),
+                           layout.map_pixel);
+          }
+        }
+      });
 }
 
 template <typename T>
@@ -106,12 +106,13 @@ void CoordinateGradient(OpKernelContext* context, const Geometry& g,
                         typename Wide<T>::Type* offset_gradient,
                         typename Wide<T>::Type* mask_gradient) {
   const auto& kernels = BestKernels<typename BitsOf<T>::Type>();
-  Parallel(context, g, g.rows, 2 * RowCost(g, layout),
-           [&](int64_t begin, int64_t end, void* scratch) {
-             kernels.coordinate_gradient(g, layout, Bits(gradient), Bits(map),
-                                         offset, mask, offset_gradient,
-                                         mask_gradient, begin, end, scratch);
-           });
+  ParallelWithScratch(context, g, g.rows, 2 * RowCost(g, layout),
+                      [&](int64_t begin, int64_t end, void* scratch) {
+                        kernels.coordinate_gradient(
+                            g, layout, Bits(gradient), Bits(map), offset, mask,
+                            offset_gradient, mask_gradient, begin, end,
+                            scratch);
+                      });
 }
 
 }  // namespace
@@ -144,22 +145,22 @@ struct Launch<CpuDevice, T> {
                   const Layout& layout, const T* map, const C* offset,
                   const C* mask, T* outputs) {
     const auto& kernels = BestKernels<typename BitsOf<T>::Type>();
-    Parallel(context, g, g.rows, RowCost(g, layout),
-             [&](int64_t begin, int64_t end, void* scratch) {
-               kernels.sum(g, layout, Bits(map), offset, mask, Bits(outputs),
-                           begin, end, scratch);
-             });
+    ParallelWithScratch(context, g, g.rows, RowCost(g, layout),
+                        [&](int64_t begin, int64_t end, void* scratch) {
+                          kernels.sum(g, layout, Bits(map), offset, mask,
+                                      Bits(outputs), begin, end, scratch);
+                        });
   }
 
   static void Columns(OpKernelContext* context, const Geometry& g,
                       const Layout& layout, const T* map, const C* offset,
                       const C* mask, T* outputs) {
     const auto& kernels = BestKernels<typename BitsOf<T>::Type>();
-    Parallel(context, g, g.rows, RowCost(g, layout),
-             [&](int64_t begin, int64_t end, void* scratch) {
-               kernels.columns(g, layout, Bits(map), offset, mask,
-                               Bits(outputs), begin, end, scratch);
-             });
+    ParallelWithScratch(context, g, g.rows, RowCost(g, layout),
+                        [&](int64_t begin, int64_t end, void* scratch) {
+                          kernels.columns(g, layout, Bits(map), offset, mask,
+                                          Bits(outputs), begin, end, scratch);
+                        });
   }
 
   static void SumGradient(OpKernelContext* context, const Geometry& g,

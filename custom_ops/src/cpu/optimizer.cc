@@ -5,13 +5,14 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <utility>
+#include <iterator>
+#include <numeric>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "cpu/convolve.h"
 #include "cpu/kernels.h"
+#include "cpu/newton_schulz.h"
 #include "cpu/parallel.h"
 #include "cpu/training.h"
 #include "deformable_kernels.h"
@@ -86,75 +87,20 @@ void ForEach(OpKernelContext* context, size_t count, const Work& work) {
   });
 }
 
-// The iteration X (a + b X'X + c (X'X)^2), which makes a matrix orthogonal, of
-// [rows, columns] with as many rows as columns or more.
-template <typename B>
-class NewtonSchulz {
- public:
-  NewtonSchulz(int64_t rows, int64_t columns)
-      : rows_(rows), columns_(columns), x_(rows * columns), next_(x_.size()) {}
-
-  B* x() { return x_.data(); }
-
-  void Iterate(float a, float b, float c) {
-    const std::vector<B> gram = Gram();
-    // a + b gram + c gram gram
-    std::vector<float> factor(columns_ * columns_);
-    Multiply(gram.data(), columns_, ToFloats(gram), factor.data(),
-             BestConvolutions<B>().convolve_wide);
-    for (int64_t i = 0; i < columns_; ++i) {
-      for (int64_t j = 0; j < columns_; ++j) {
-        const int64_t at = i * columns_ + j;
-        factor[at] = c * factor[at] + b * ToFloat(gram[at]) + (i == j ? a : 0);
-      }
+// Several sums at once, which do not wait for each other.
+double SumOfSquares(const float* values, int64_t count) {
+  constexpr int kSums = 8;
+  double sums[kSums] = {};
+  int64_t i = 0;
+  for (; i + kSums <= count; i += kSums) {
+    for (int j = 0; j < kSums; ++j) {
+      const double value = values[i + j];
+      sums[j] += value * value;
     }
-    Multiply(x_.data(), rows_, factor, next_.data(),
-             BestConvolutions<B>().convolve);
-    std::swap(x_, next_);
   }
-
- private:
-  // Rows are pixels, columns are channels.
-  static Pixels<const B> Rows(const B* data, int64_t rows, int64_t columns) {
-    return {data, 1, rows, columns};
-  }
-
-  std::vector<B> Gram() const {
-    const Convolution<B> like{1,       columns_, columns_, nullptr,
-                              nullptr, nullptr,  false};
-    const int64_t padded = PaddedFilters(columns_);
-    std::vector<float> sums(columns_ * padded);
-    const Uninitialized<char> scratch(GradientScratchBytes(like, rows_));
-    const Pixels<const B> x = Rows(x_.data(), rows_, columns_);
-    BestConvolutions<B>().filter_gradient(like, x, x, 0, 1, sums.data(),
-                                          scratch.data());
-    std::vector<B> gram(columns_ * columns_);
-    for (int64_t i = 0; i < columns_; ++i) {
-      for (int64_t j = 0; j < columns_; ++j) {
-        gram[i * columns_ + j] = FromFloat<B>(sums[i * padded + j]);
-      }
-    }
-    return gram;
-  }
-
-  static std::vector<float> ToFloats(const std::vector<B>& values) {
-    std::vector<float> floats;
-    for (B value : values) floats.push_back(ToFloat(value));
-    return floats;
-  }
-
-  template <typename O, typename Function>
-  void Multiply(const B* matrix, int64_t rows, const std::vector<float>& factor,
-                O* outputs, Function convolve) const {
-    const PackedConvolution<B> weights(factor.data(), 1, columns_, columns_);
-    const Uninitialized<char> scratch(ScratchBytes<B>(nullptr, *weights, rows));
-    convolve(nullptr, *weights, Rows(matrix, rows, columns_),
-             {outputs, 1, rows, columns_}, 0, 1, scratch.data());
-  }
-
-  const int64_t rows_, columns_;
-  std::vector<B> x_, next_;
-};
+  for (; i < count; ++i) sums[0] += static_cast<double>(values[i]) * values[i];
+  return std::accumulate(std::begin(sums), std::end(sums), 0.0);
+}
 
 class ClipByGlobalNormOp : public tensorflow::OpKernel {
  public:
@@ -169,10 +115,7 @@ class ClipByGlobalNormOp : public tensorflow::OpKernel {
     const int count = gradients.size();
     std::vector<double> squares(count);
     ForEach(context, count, [&](int64_t i) {
-      const float* g = Data(gradients[i]);
-      for (int64_t k = 0; k < gradients[i].NumElements(); ++k) {
-        squares[i] += static_cast<double>(g[k]) * g[k];
-      }
+      squares[i] = SumOfSquares(Data(gradients[i]), gradients[i].NumElements());
     });
     double sum = 0;
     for (double square : squares) sum += square;
@@ -190,9 +133,9 @@ class ClipByGlobalNormOp : public tensorflow::OpKernel {
     }
     ForEach(context, count, [&](int64_t i) {
       const float* g = Data(gradients[i]);
-      for (int64_t k = 0; k < gradients[i].NumElements(); ++k) {
-        to[i][k] = g[k] * scale;
-      }
+      float* clipped = to[i];
+      const int64_t size = gradients[i].NumElements();
+      for (int64_t k = 0; k < size; ++k) clipped[k] = g[k] * scale;
     });
   }
 
@@ -256,38 +199,27 @@ class MuonStepOp : public tensorflow::OpKernel {
     const int64_t count = gradient.NumElements();
     const int64_t columns = gradient.dim_size(gradient.dims() - 1);
     const int64_t rows = count / columns;
-    std::vector<float> direction(count);
-    double squares = 0;
+    const Uninitialized<float> direction(count);
     {
       tensorflow::mutex_lock lock(*momentum->lock());
       const float* g = Data(gradient);
       float* m = momentum->Write();
+      float* d = direction.data();
       for (int64_t i = 0; i < count; ++i) {
         m[i] += g[i] + m[i] * (momentum_ - 1);
-        direction[i] = nesterov_ ? g[i] + momentum_ * m[i] : m[i];
-        squares += direction[i] * direction[i];
+        d[i] = nesterov_ ? g[i] + momentum_ * m[i] : m[i];
       }
     }
-    // Tall, for a small X'X.
-    const bool turn = rows < columns;
-    const auto turned = [&](int64_t i) {
-      return turn ? i % columns * rows + i / columns : i;
-    };
-    NewtonSchulz<B> iteration(turn ? columns : rows, turn ? rows : columns);
-    const float inverse = 1 / (std::sqrt(static_cast<float>(squares)) + 1e-7f);
-    for (int64_t i = 0; i < count; ++i) {
-      iteration.x()[turned(i)] = FromFloat<B>(direction[i] * inverse);
-    }
+    const float norm = std::sqrt(SumOfSquares(direction.data(), count));
+    NewtonSchulz<B> iteration(direction.data(), 1 / (norm + 1e-7f), rows,
+                              columns);
     for (int64_t i = 0; i < steps_; ++i) {
       iteration.Iterate(coefficients_[0], coefficients_[1], coefficients_[2]);
     }
     const float scale =
         rms_rate_ < 0 ? 1 : std::sqrt(std::max(rows, columns)) * rms_rate_;
     tensorflow::mutex_lock lock(*variable->lock());
-    float* w = variable->Write();
-    for (int64_t i = 0; i < count; ++i) {
-      w[i] -= learning_rate * scale * ToFloat(iteration.x()[turned(i)]);
-    }
+    iteration.AddTo(-learning_rate * scale, variable->Write());
   }
 
   float momentum_, rms_rate_;
@@ -337,7 +269,8 @@ class AdamStepOp : public tensorflow::OpKernel {
       float* w = variables[i].Write();
       float* m = momentums[i].Write();
       float* v = velocities[i].Write();
-      for (int64_t k = 0; k < gradients[i].NumElements(); ++k) {
+      const int64_t size = gradients[i].NumElements();
+      for (int64_t k = 0; k < size; ++k) {
         m[k] += (g[k] - m[k]) * (1 - beta_1_);
         v[k] += (g[k] * g[k] - v[k]) * (1 - beta_2_);
         w[k] -= m[k] * alpha / (std::sqrt(v[k]) + epsilon_);
@@ -378,7 +311,8 @@ class MoveAveragesOp : public tensorflow::OpKernel {
       }
       const float* v = Data(value);
       float* average = averages[i].Write();
-      for (int64_t k = 0; k < value.NumElements(); ++k) {
+      const int64_t size = value.NumElements();
+      for (int64_t k = 0; k < size; ++k) {
         average[k] += part * (v[k] - average[k]);
       }
     });

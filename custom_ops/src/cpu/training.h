@@ -214,7 +214,7 @@ class KernelGradient {
         chunks_(chunks.count()),
         sums_(chunks_ * rows_ * padded_) {}
 
-  // Of these rows of what the convolution read and of its output's gradient.
+  // Adds the part of these rows of the inputs and of the outputs' gradient.
   void Add(int64_t chunk, const Pixels<const B>& inputs,
            const Pixels<const B>& gradients, int64_t begin, int64_t end) {
     const Uninitialized<char> scratch(
