@@ -47,8 +47,9 @@ std::string CompareForward(const Configuration& c, const Tensors& tensors,
   // Overwritten, whatever is there.
   const Guarded outputs(c.type, std::vector<double>(c.out_size(), 77), c.shift);
   const auto run = c.sum() ? cuda::Sum<T> : cuda::Columns<T>;
-  Require(run(nullptr, c.geometry, c.layout(), map.data<T>(),
-              offset.data<float>(), c.mask ? mask.data<float>() : nullptr,
+  Require(run(nullptr,
+              {c.geometry, c.layout(), map.data<T>(), offset.data<float>(),
+               c.mask ? mask.data<float>() : nullptr},
               outputs.data<T>()));
   Finish();
   return Differences("forward", outputs.Read(), expected.outputs, c.type);
@@ -67,9 +68,11 @@ std::string CompareGradients(const Configuration& c, const Tensors& tensors,
   const Guarded mask_gradient(Type::kFloat32,
                               std::vector<double>(tensors.mask.size(), 77));
   Require(cuda::Gradient<T>(
-      nullptr, c.geometry, c.layout(), gradient.data<T>(), map.data<T>(),
-      offset.data<float>(), c.mask ? mask.data<float>() : nullptr,
-      map_gradient.data<float>(), offset_gradient.data<float>(),
+      nullptr,
+      {c.geometry, c.layout(), map.data<T>(), offset.data<float>(),
+       c.mask ? mask.data<float>() : nullptr},
+      gradient.data<T>(), map_gradient.data<float>(),
+      offset_gradient.data<float>(),
       c.mask ? mask_gradient.data<float>() : nullptr));
   Finish();
   return Differences("gradient of the map", map_gradient.Read(),

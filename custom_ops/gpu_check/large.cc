@@ -62,12 +62,12 @@ std::string CompareMap(bool sum, int64_t elements) {
     Put(Pixel(101 + 8 * i), gradient, i * kChannels);
   }
   const auto forward = sum ? cuda::Sum<Half> : cuda::Columns<Half>;
-  Require(forward(nullptr, g, layout, map.data<Half>(), offset.data<float>(),
-                  nullptr, outputs.data<Half>()));
-  Require(cuda::Gradient<Half>(nullptr, g, layout, gradient.data<Half>(),
-                               map.data<Half>(), offset.data<float>(), nullptr,
-                               map_gradient.data<float>(),
-                               offset_gradient.data<float>(), nullptr));
+  const Samples<Half> samples{g, layout, map.data<Half>(), offset.data<float>(),
+                              nullptr};
+  Require(forward(nullptr, samples, outputs.data<Half>()));
+  Require(cuda::Gradient(nullptr, samples, gradient.data<Half>(),
+                         map_gradient.data<float>(),
+                         offset_gradient.data<float>(), nullptr));
   Finish();
   for (int i = 0; i < 4; ++i) {
     if (!Holds(outputs, Type::kFloat16, i * kChannels, Pixel(1 + 8 * i)) ||
@@ -97,8 +97,9 @@ std::string CompareColumns(int64_t elements) {
   const int64_t above = last - (width + 1) * kChannels;  // and to the left
   Put(Pixel(1), map, last);
   Put(Pixel(11), map, above);
-  Require(cuda::Columns(nullptr, g, layout, map.data<Half>(),
-                        offset.data<float>(), nullptr, columns.data<Half>()));
+  const Samples<Half> samples{g, layout, map.data<Half>(), offset.data<float>(),
+                              nullptr};
+  Require(cuda::Columns(nullptr, samples, columns.data<Half>()));
   Finish();
   const int64_t first_tap = size - taps * kChannels;
   const int64_t middle_tap = first_tap + 4 * kChannels;
@@ -109,10 +110,9 @@ std::string CompareColumns(int64_t elements) {
   Require(cuda::Zero(nullptr, columns.data(), size * sizeof(Half)));
   Put(Pixel(21), columns, first_tap);
   Put(Pixel(31), columns, middle_tap);
-  Require(cuda::Gradient<Half>(nullptr, g, layout, columns.data<Half>(),
-                               map.data<Half>(), offset.data<float>(), nullptr,
-                               map_gradient.data<float>(),
-                               offset_gradient.data<float>(), nullptr));
+  Require(cuda::Gradient(nullptr, samples, columns.data<Half>(),
+                         map_gradient.data<float>(),
+                         offset_gradient.data<float>(), nullptr));
   Finish();
   if (!Holds(map_gradient, Type::kFloat32, above, Pixel(21)) ||
       !Holds(map_gradient, Type::kFloat32, last, Pixel(31))) {

@@ -110,17 +110,16 @@ void PrintRow(Clock& clock, double copy, const Shape& shape, Type type,
   const Random offset(Type::kFloat32, 2 * c.samples(), 2);
   const Memory sums(size * sizeof(float)), map_gradient(map_bytes);
   const Memory offset_gradient(offset_bytes);
+  const Samples<T> samples{c.geometry, c.layout(), map.data<T>(),
+                           offset.data<float>(), nullptr};
   const double milliseconds = clock.Milliseconds([&] {
     if (!backward) {
-      Require(cuda::Sum<T>(nullptr, c.geometry, c.layout(), map.data<T>(),
-                           offset.data<float>(), nullptr, out.data<T>()));
+      Require(cuda::Sum(nullptr, samples, out.data<T>()));
       return;
     }
     Require(cuda::Zero(nullptr, sums.data(), size * sizeof(float)));
-    Require(cuda::Gradient<T>(nullptr, c.geometry, c.layout(), out.data<T>(),
-                              map.data<T>(), offset.data<float>(), nullptr,
-                              sums.data<float>(), offset_gradient.data<float>(),
-                              nullptr));
+    Require(cuda::Gradient(nullptr, samples, out.data<T>(), sums.data<float>(),
+                           offset_gradient.data<float>(), nullptr));
     if constexpr (sizeof(T) < sizeof(float)) {
       Require(cuda::Narrow(nullptr, sums.data<float>(), map_gradient.data<T>(),
                            size));

@@ -38,29 +38,29 @@ template <typename T>
 auto* Bits(T* data) {
   return reinterpret_cast<typename BitsOf<T>::Type*>(data);
 }
+template <typename T>
+Samples<typename BitsOf<T>::Type> Bits(const Samples<T>& s) {
+  return {s.geometry, s.layout, Bits(s.map), s.offset, s.mask};
+}
 
 // Specialised by each device. Pointers are to the device's memory and none of
-// the tensors is empty, as the output is if the map is; `mask` and
-// `mask_gradient` may be null.
+// the tensors is empty, as the output is if the map is; `mask_gradient` may be
+// null.
 template <typename Device, typename T>
 struct Launch {
   using C = typename Wide<T>::Type;
 
-  static void Sum(tensorflow::OpKernelContext* context, const Geometry&,
-                  const Layout&, const T* map, const C* offset, const C* mask,
+  static void Sum(tensorflow::OpKernelContext* context, const Samples<T>&,
                   T* outputs);
-  static void Columns(tensorflow::OpKernelContext* context, const Geometry&,
-                      const Layout&, const T* map, const C* offset,
-                      const C* mask, T* outputs);
+  static void Columns(tensorflow::OpKernelContext* context, const Samples<T>&,
+                      T* outputs);
   // Overwrites map_gradient.
-  static void SumGradient(tensorflow::OpKernelContext* context, const Geometry&,
-                          const Layout&, const T* gradient, const T* map,
-                          const C* offset, const C* mask, T* map_gradient,
+  static void SumGradient(tensorflow::OpKernelContext* context,
+                          const Samples<T>&, const T* gradient, T* map_gradient,
                           C* offset_gradient, C* mask_gradient);
   // Adds to map_gradient.
   static void ColumnsGradient(tensorflow::OpKernelContext* context,
-                              const Geometry&, const Layout&, const T* gradient,
-                              const T* map, const C* offset, const C* mask,
+                              const Samples<T>&, const T* gradient,
                               C* map_gradient, C* offset_gradient,
                               C* mask_gradient);
   // Sets `bytes` of memory to zero.
@@ -114,8 +114,10 @@ class DeformableOp : public tensorflow::OpKernel {
     Geometry geometry;
     Layout layout;
     const tensorflow::Tensor *map, *offset, *mask;
-    const C* mask_data() const {
-      return mask == nullptr ? nullptr : mask->template flat<C>().data();
+    Samples<T> samples() const {
+      return {geometry, layout, map->template flat<T>().data(),
+              offset->template flat<C>().data(),
+              mask == nullptr ? nullptr : mask->template flat<C>().data()};
     }
     // Shape of the output, or of its gradient.
     std::vector<int64_t> out_shape;
@@ -149,10 +151,7 @@ class DeformableSumOp : public DeformableOp<T> {
                    context->allocate_output(
                        0, tensorflow::TensorShape(a.out_shape), &outputs));
     if (outputs->NumElements() == 0) return;
-    Launch<Device, T>::Sum(
-        context, a.geometry, a.layout, a.map->template flat<T>().data(),
-        a.offset->template flat<typename Wide<T>::Type>().data(), a.mask_data(),
-        outputs->flat<T>().data());
+    Launch<Device, T>::Sum(context, a.samples(), outputs->flat<T>().data());
   }
 };
 
@@ -169,10 +168,7 @@ class DeformableColumnsOp : public DeformableOp<T> {
                    context->allocate_output(
                        0, tensorflow::TensorShape(a.out_shape), &columns));
     if (columns->NumElements() == 0) return;
-    Launch<Device, T>::Columns(
-        context, a.geometry, a.layout, a.map->template flat<T>().data(),
-        a.offset->template flat<typename Wide<T>::Type>().data(), a.mask_data(),
-        columns->flat<T>().data());
+    Launch<Device, T>::Columns(context, a.samples(), columns->flat<T>().data());
   }
 };
 
@@ -197,21 +193,8 @@ class DeformableGradOp : public DeformableOp<T> {
       OP_REQUIRES_OK(
           context, context->allocate_output(0, a.map->shape(), &map_gradient));
     } else {
-      const int last = context->num_inputs() - 1;
-      const tensorflow::Tensor& accumulator = context->input(last);
-      OP_REQUIRES(context, accumulator.shape() == a.map->shape(),
-                  absl::InvalidArgumentError(absl::StrCat(
-                      "accumulator must have the shape of the inputs, ",
-                      a.map->shape().DebugString(),
-                      ". Received: ", accumulator.shape().DebugString())));
-      OP_REQUIRES_OK(context, context->forward_input_or_allocate_output(
-                                  {last}, 0, a.map->shape(), &map_gradient));
-      if (map_gradient->NumElements() > 0 &&
-          !map_gradient->SharesBufferWith(accumulator)) {
-        Launch<Device, T>::Copy(context, accumulator.flat<C>().data(),
-                                map_gradient->flat<C>().data(),
-                                accumulator.TotalBytes());
-      }
+      OP_REQUIRES_OK(context,
+                     Accumulator(context, a.map->shape(), &map_gradient));
     }
     OP_REQUIRES_OK(context, context->allocate_output(1, a.offset->shape(),
                                                      &offset_gradient));
@@ -237,9 +220,7 @@ class DeformableGradOp : public DeformableOp<T> {
       return;
     }
     const auto launch = [&](auto function) {
-      function(context, a.geometry, a.layout, gradient.flat<T>().data(),
-               a.map->template flat<T>().data(),
-               a.offset->template flat<C>().data(), a.mask_data(),
+      function(context, a.samples(), gradient.flat<T>().data(),
                map_gradient->flat<MapGradient>().data(), offset_data,
                mask_data);
     };
@@ -248,6 +229,30 @@ class DeformableGradOp : public DeformableOp<T> {
     } else {
       launch(Launch<Device, T>::ColumnsGradient);
     }
+  }
+
+ private:
+  // What the last input has so far, in its own memory or a copy.
+  static absl::Status Accumulator(tensorflow::OpKernelContext* context,
+                                  const tensorflow::TensorShape& shape,
+                                  tensorflow::Tensor** map_gradient) {
+    const int last = context->num_inputs() - 1;
+    const tensorflow::Tensor& accumulator = context->input(last);
+    if (accumulator.shape() != shape) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("accumulator must have the shape of the inputs, ",
+                       shape.DebugString(),
+                       ". Received: ", accumulator.shape().DebugString()));
+    }
+    TF_RETURN_IF_ERROR(context->forward_input_or_allocate_output(
+        {last}, 0, shape, map_gradient));
+    if ((*map_gradient)->NumElements() > 0 &&
+        !(*map_gradient)->SharesBufferWith(accumulator)) {
+      Launch<Device, T>::Copy(context, accumulator.flat<C>().data(),
+                              (*map_gradient)->flat<C>().data(),
+                              accumulator.TotalBytes());
+    }
+    return absl::OkStatus();
   }
 };
 

@@ -74,6 +74,19 @@ struct Layout {
   }
 };
 
+// A map and the samples that are taken of it: all that is read but gradients.
+// The pointers are to the memory of one device, and the mask may be null.
+template <typename T>
+struct Samples {
+  using C = typename Wide<T>::Type;
+
+  Geometry geometry;
+  Layout layout;
+  const T* map;
+  const C* offset;
+  const C* mask;
+};
+
 }  // namespace keras_radn
 
 #endif  // KERAS_RADN_SAMPLING_H_

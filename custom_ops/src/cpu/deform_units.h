@@ -47,8 +47,8 @@ void SumRows(const Geometry& g, const B* products, int64_t filters,
     }
   }
   std::vector<char> scratch(ScratchBytes(g));
-  BestKernels<B>().sum(g, layout, products, offsets.data, nullptr, outputs.data,
-                       begin, end, scratch.data());
+  BestKernels<B>().sum({g, layout, products, offsets.data, nullptr},
+                       outputs.data, begin, end, scratch.data());
 }
 
 }  // namespace keras_radn

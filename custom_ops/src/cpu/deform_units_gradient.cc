@@ -164,9 +164,10 @@ class DeformUnitsGradientOp : public tensorflow::OpKernel {
       layout.offset_pixel = units.offsets();
       T* to_products = to_projected.flat<T>().data();
       const float* unit_offsets = Data(*offsets) + i * kUnitOffsets;
-      SumGradient<T>(context, g, layout, to_sum, projected[i].flat<T>().data(),
-                     unit_offsets, nullptr, to_products, Data(&unit_to_offsets),
-                     nullptr);
+      SumGradient<T>(
+          context,
+          {g, layout, projected[i].flat<T>().data(), unit_offsets, nullptr},
+          to_sum, to_products, Data(&unit_to_offsets), nullptr);
       ClipGradient(context, unit_offsets, max_offset, i);
 
       const std::vector<float> to_projection = ConvolutionGradients<B>(

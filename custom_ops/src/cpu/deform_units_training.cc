@@ -73,15 +73,7 @@ class DeformUnitsTrainingOp : public tensorflow::OpKernel {
       OP_REQUIRES_OK(context, variances.allocate(i, {filters}, &variance));
       UseLargePages(*unit_projected);
 
-      const std::vector<float> bias = units.OffsetBias();
-      const PackedConvolution<B> offset_convolution(
-          units.OffsetKernel(i).data(), 3, units.added(i),
-          units.offsets() - i * kUnitOffsets, i == 0 ? bias.data() : nullptr);
-      ForRows<B>(context, nullptr, *offset_convolution,
-                 {inputs.data + units.starts[i], height, width, inputs.pixel},
-                 unit_offsets, rows,
-                 i == 0 ? BestConvolutions<B>().convolve_wide
-                        : BestConvolutions<B>().add_wide);
+      AddOffsets(context, units, i, rows, inputs, unit_offsets);
       const PackedConvolution<B> projection(units.Projection(i).data(), 1,
                                             units.channels(i), kTaps * filters);
       B* products = Bits(unit_projected->flat<T>().data());
@@ -108,6 +100,23 @@ class DeformUnitsTrainingOp : public tensorflow::OpKernel {
   }
 
  private:
+  // Adds what part i of the channels contributes to the offsets of unit i and
+  // all behind it; the first part begins with the bias.
+  static void AddOffsets(OpKernelContext* context, const DeformUnits& units,
+                         int i, int64_t rows, const Pixels<const B>& inputs,
+                         const Pixels<float>& offsets) {
+    const std::vector<float> bias = units.OffsetBias();
+    const PackedConvolution<B> convolution(
+        units.OffsetKernel(i).data(), 3, units.added(i),
+        units.offsets() - i * kUnitOffsets, i == 0 ? bias.data() : nullptr);
+    ForRows<B>(context, nullptr, *convolution,
+               {inputs.data + units.starts[i], inputs.height, inputs.width,
+                inputs.pixel},
+               offsets, rows,
+               i == 0 ? BestConvolutions<B>().convolve_wide
+                      : BestConvolutions<B>().add_wide);
+  }
+
   float epsilon_, max_offset_;
 };
 

@@ -132,59 +132,74 @@ class DenseBlockGradientOp : public tensorflow::OpKernel {
       return absl::OkStatus();
     }
 
+    // Adds what unit i, whose outputs no more units read, gives back.
     void Unit(OpKernelContext* context, int i, float epsilon) {
-      const Tensor& kernel = units.kernels[i];
-      const Tensor& growth_kernel = units.growth_kernels[i];
-      const int64_t before = kernel.dim_size(2), filters = kernel.dim_size(3);
-      const int64_t growth_rate = growth_kernel.dim_size(3);
       const Chunks chunks(rows, width);
-      const Pixels<const B> map = MapFrom(0);
-      const Pixels<const B> bottleneck{Bits(bottlenecks[i].flat<T>().data()),
-                                       height, width, filters};
+      const RectifiedNorm norm = units.Growth(
+          i, Data(growth_means[i]), Data(growth_variances[i]), epsilon);
+      std::vector<float> growth_constant(norm.channels());
+      std::vector<float> growth_slope(norm.channels());
+      GrowthConvolution(context, chunks, i, norm, growth_constant.data(),
+                        growth_slope.data());
+      BottleneckConvolution(context, chunks, i, epsilon, norm,
+                            growth_constant.data(), growth_slope.data());
+    }
+
+    // The 3x3 convolution.
+    void GrowthConvolution(OpKernelContext* context, const Chunks& chunks,
+                           int i, const RectifiedNorm& norm,
+                           float* growth_constant, float* growth_slope) {
+      const Tensor& kernel = units.growth_kernels[i];
+      const int64_t filters = kernel.dim_size(2);
+      const int64_t growth_rate = kernel.dim_size(3);
+      const Pixels<const B> bottleneck = Bottleneck(i, filters);
       const Pixels<B> to_growth{Bits(growth.flat<T>().data()), height, width,
                                 growth_rate};
+      const Pixels<float> to_rectified = ToRectified(filters);
+      CenterMap(context, chunks, units.kernels[i].dim_size(2), growth_rate,
+                to_growth);
+      ChannelSums sums(chunks, filters);
+      KernelGradient<B> gradient(
+          chunks, Convolution<B>{3, filters, growth_rate, norm.scale(),
+                                 norm.offset(), nullptr, false});
+      const std::vector<float> transposed =
+          Transposed(Data(kernel), 3, filters, growth_rate);
+      const PackedConvolution<B> back(transposed.data(), 3, growth_rate,
+                                      filters);
+      chunks.For(
+          context, 2 * kernel.NumElements(),
+          [&](int64_t chunk, int64_t begin, int64_t end) {
+            const Uninitialized<char> scratch(
+                ScratchBytes<B>(nullptr, *back, width));
+            BestConvolutions<B>().convolve_wide(nullptr, *back,
+                                                Const(to_growth), to_rectified,
+                                                begin, end, scratch.data());
+            BestConvolutions<B>().rectify_gradient(
+                norm.view(), bottleneck, From(to_rectified, begin).data,
+                filters, begin, end, sums.of(chunk));
+            gradient.Add(chunk, bottleneck, Const(to_growth), begin, end);
+          });
+      gradient.Finish(Data(to_growth_kernels[i]));
+      norm.Gradients(sums.Total(), chunks.pixels(), Data(to_growth_gammas[i]),
+                     Data(to_growth_betas[i]), growth_constant, growth_slope);
+    }
+
+    // The 1x1 convolution.
+    void BottleneckConvolution(OpKernelContext* context, const Chunks& chunks,
+                               int i, float epsilon,
+                               const RectifiedNorm& growth_norm,
+                               const float* growth_constant,
+                               const float* growth_slope) {
+      const Tensor& kernel = units.kernels[i];
+      const int64_t before = kernel.dim_size(2), filters = kernel.dim_size(3);
+      const Pixels<const B> map = MapFrom(0);
+      const Pixels<const B> bottleneck = Bottleneck(i, filters);
       const Pixels<B> to_product{Bits(product.flat<T>().data()), height, width,
                                  filters};
-      const Pixels<float> to_rectified{Data(&rectified), height, width,
-                                       filters};
-      CenterMap(context, chunks, before, growth_rate, to_growth);
-
-      // The 3x3 convolution.
-      const RectifiedNorm growth_norm = units.Growth(
-          i, Data(growth_means[i]), Data(growth_variances[i]), epsilon);
-      ChannelSums growth_sums(chunks, filters);
-      KernelGradient<B> growth_gradient(
-          chunks, Convolution<B>{3, filters, growth_rate, growth_norm.scale(),
-                                 growth_norm.offset(), nullptr, false});
-      const std::vector<float> growth_transposed =
-          Transposed(Data(growth_kernel), 3, filters, growth_rate);
-      const PackedConvolution<B> growth_back(growth_transposed.data(), 3,
-                                             growth_rate, filters);
-      chunks.For(context, 2 * growth_kernel.NumElements(),
-                 [&](int64_t chunk, int64_t begin, int64_t end) {
-                   const Uninitialized<char> scratch(
-                       ScratchBytes<B>(nullptr, *growth_back, width));
-                   BestConvolutions<B>().convolve_wide(
-                       nullptr, *growth_back, Const(to_growth), to_rectified,
-                       begin, end, scratch.data());
-                   BestConvolutions<B>().rectify_gradient(
-                       growth_norm.view(), bottleneck,
-                       From(to_rectified, begin).data, filters, begin, end,
-                       growth_sums.of(chunk));
-                   growth_gradient.Add(chunk, bottleneck, Const(to_growth),
-                                       begin, end);
-                 });
-      growth_gradient.Finish(Data(to_growth_kernels[i]));
-      std::vector<float> growth_constant(filters), growth_slope(filters);
-      growth_norm.Gradients(growth_sums.Total(), chunks.pixels(),
-                            Data(to_growth_gammas[i]), Data(to_growth_betas[i]),
-                            growth_constant.data(), growth_slope.data());
-
-      // The 1x1 convolution.
       const RectifiedNorm norm =
           units.Bottleneck(i, Data(*mean), Data(*variance), epsilon);
       ChannelSums sums(chunks, before);
-      KernelGradient<B> kernel_gradient(
+      KernelGradient<B> gradient(
           chunks, Convolution<B>{1, before, filters, norm.scale(),
                                  norm.offset(), nullptr, false});
       const std::vector<float> transposed =
@@ -195,9 +210,9 @@ class DenseBlockGradientOp : public tensorflow::OpKernel {
           [&](int64_t chunk, int64_t begin, int64_t end) {
             const auto& kernels = BestConvolutions<B>();
             kernels.center_gradient(
-                growth_norm.view(), growth_constant.data(), growth_slope.data(),
-                bottleneck, Const(to_rectified), to_product, begin, end);
-            kernel_gradient.Add(chunk, map, Const(to_product), begin, end);
+                growth_norm.view(), growth_constant, growth_slope, bottleneck,
+                Const(ToRectified(filters)), to_product, begin, end);
+            gradient.Add(chunk, map, Const(to_product), begin, end);
             const Uninitialized<char> scratch(
                 ScratchBytes<B>(nullptr, *back, width));
             const Uninitialized<float> to_inputs(chunks.size() * before);
@@ -209,7 +224,7 @@ class DenseBlockGradientOp : public tensorflow::OpKernel {
                 norm.view(), map, to_inputs.data(), begin, end, sums.of(chunk),
                 Data(&total) + begin * width * units.width, units.width);
           });
-      kernel_gradient.Finish(Data(to_kernels[i]));
+      gradient.Finish(Data(to_kernels[i]));
       norm.Gradients(sums.Total(), chunks.pixels(), Data(to_gammas[i]),
                      Data(to_betas[i]), constant.data(), slope.data());
     }
@@ -218,6 +233,13 @@ class DenseBlockGradientOp : public tensorflow::OpKernel {
       CenterMap(
           context, Chunks(rows, width), 0, units.channels,
           {Bits(to_features->flat<T>().data()), height, width, units.channels});
+    }
+
+    Pixels<const B> Bottleneck(int i, int64_t filters) const {
+      return {Bits(bottlenecks[i].flat<T>().data()), height, width, filters};
+    }
+    Pixels<float> ToRectified(int64_t filters) {
+      return {Data(&rectified), height, width, filters};
     }
 
     Pixels<const B> MapFrom(int64_t channel) const {

@@ -83,8 +83,10 @@ inline void SumChannels(Packet<T, kLanes, kPaired>, const Plan<C>& plan,
 }
 
 template <typename T, typename C>
-void Sum(const Geometry& g, const Layout& layout, const T* map, const C* offset,
-         const C* mask, T* outputs, int64_t begin, int64_t end, void* scratch) {
+void Sum(const Samples<T>& from, T* outputs, int64_t begin, int64_t end,
+         void* scratch) {
+  const Geometry& g = from.geometry;
+  const Layout& layout = from.layout;
   const Plan<C> plan = MakePlan<C>(g, layout, -1, scratch);
   const int64_t samples = g.samples();
   const int64_t image_size = g.height * g.width * layout.map_pixel;
@@ -92,11 +94,12 @@ void Sum(const Geometry& g, const Layout& layout, const T* map, const C* offset,
       g, begin, end, plan.positions,
       [&](int64_t row, int64_t image, int64_t i, int64_t x, int64_t count) {
         const int64_t at = row * g.out_width + x;
-        Locate(g, layout, i, x, count, offset + at * layout.offset_pixel,
-               mask == nullptr ? nullptr : mask + at * samples, plan);
+        Locate(g, layout, i, x, count, from.offset + at * layout.offset_pixel,
+               from.mask == nullptr ? nullptr : from.mask + at * samples, plan);
         for (int64_t p = 0; p < count; ++p) {
           SumChannels<4 / WidestPacket<T>::kParts>(
-              WidestPacket<T>(), plan, p * samples, map + image * image_size,
+              WidestPacket<T>(), plan, p * samples,
+              from.map + image * image_size,
               outputs + (at + p) * layout.out_pixel, layout.depth);
         }
       });
@@ -127,9 +130,10 @@ inline void Interpolate(Packet<T, kLanes, kPaired>, const T* p00,
 }
 
 template <typename T, typename C>
-void Columns(const Geometry& g, const Layout& layout, const T* map,
-             const C* offset, const C* mask, T* outputs, int64_t begin,
-             int64_t end, void* scratch) {
+void Columns(const Samples<T>& from, T* outputs, int64_t begin, int64_t end,
+             void* scratch) {
+  const Geometry& g = from.geometry;
+  const Layout& layout = from.layout;
   const Plan<C> plan = MakePlan<C>(g, layout, -1, scratch);
   const int64_t samples = g.samples();
   const int64_t image_size = g.height * g.width * layout.map_pixel;
@@ -137,9 +141,9 @@ void Columns(const Geometry& g, const Layout& layout, const T* map,
       g, begin, end, plan.positions,
       [&](int64_t row, int64_t image, int64_t i, int64_t x, int64_t count) {
         const int64_t at = row * g.out_width + x;
-        Locate(g, layout, i, x, count, offset + at * layout.offset_pixel,
-               mask == nullptr ? nullptr : mask + at * samples, plan);
-        const T* pixels = map + image * image_size;
+        Locate(g, layout, i, x, count, from.offset + at * layout.offset_pixel,
+               from.mask == nullptr ? nullptr : from.mask + at * samples, plan);
+        const T* pixels = from.map + image * image_size;
         for (int64_t p = 0; p < count; ++p) {
           for (int64_t k = 0; k < samples; ++k) {
             const int64_t j = p * samples + k;
@@ -189,10 +193,11 @@ inline void Products(Packet<T, kLanes, kPaired>, const T* gradient,
 }
 
 template <typename T, typename C>
-void CoordinateGradient(const Geometry& g, const Layout& layout,
-                        const T* gradient, const T* map, const C* offset,
-                        const C* mask, C* offset_gradient, C* mask_gradient,
-                        int64_t begin, int64_t end, void* scratch) {
+void CoordinateGradient(const Samples<T>& from, const T* gradient,
+                        C* offset_gradient, C* mask_gradient, int64_t begin,
+                        int64_t end, void* scratch) {
+  const Geometry& g = from.geometry;
+  const Layout& layout = from.layout;
   const Plan<C> plan = MakePlan<C>(g, layout, -1, scratch);
   const int64_t samples = g.samples();
   const int64_t image_size = g.height * g.width * layout.map_pixel;
@@ -200,16 +205,16 @@ void CoordinateGradient(const Geometry& g, const Layout& layout,
       g, begin, end, plan.positions,
       [&](int64_t row, int64_t image, int64_t i, int64_t x, int64_t count) {
         const int64_t at = row * g.out_width + x;
-        Locate<C>(g, layout, i, x, count, offset + at * layout.offset_pixel,
-                  nullptr, plan);
+        Locate<C>(g, layout, i, x, count,
+                  from.offset + at * layout.offset_pixel, nullptr, plan);
         for (int64_t p = 0; p < count; ++p) {
           for (int64_t k = 0; k < samples; ++k) {
             const int64_t j = p * samples + k, sample = at * samples + j;
             C d[4] = {};
             if (plan.row[j] >= 0) {
               const Corners corners = plan.corners(j);
-              const T* p00 = map + image * image_size + plan.map_offset[k] +
-                             corners.origin;
+              const T* p00 = from.map + image * image_size +
+                             plan.map_offset[k] + corners.origin;
               PrefetchAll(p00 + corners.down + kPrefetch * plan.pixel,
                           layout.depth);
               Products(
@@ -221,7 +226,7 @@ void CoordinateGradient(const Geometry& g, const Layout& layout,
             const C before_y = plan.y[j] >= 0, before_x = plan.x[j] >= 0;
             const C after_y = plan.y[j] + 1 < g.height;
             const C after_x = plan.x[j] + 1 < g.width;
-            const C scale = mask == nullptr ? C(1) : mask[sample];
+            const C scale = from.mask == nullptr ? C(1) : from.mask[sample];
             const C left = plan.left[j], right = plan.right[j];
             const C top = plan.top[j], bottom = plan.bottom[j];
             offset_gradient[2 * sample] =
@@ -239,9 +244,11 @@ void CoordinateGradient(const Geometry& g, const Layout& layout,
       });
 }
 
-template <typename C>
-void Extents(const Geometry& g, const Layout& layout, const C* offset,
-             Extent* extents, int64_t begin, int64_t end, void* scratch) {
+template <typename T, typename C>
+void Extents(const Samples<T>& from, Extent* extents, int64_t begin,
+             int64_t end, void* scratch) {
+  const Geometry& g = from.geometry;
+  const Layout& layout = from.layout;
   const Plan<C> plan = MakePlan<C>(g, layout, -1, scratch);
   const int64_t samples = g.samples();
   for (int64_t row = begin; row < end; ++row) {
@@ -251,7 +258,7 @@ void Extents(const Geometry& g, const Layout& layout, const C* offset,
            [&](int64_t row, int64_t, int64_t i, int64_t x, int64_t count) {
              const int64_t at = row * g.out_width + x;
              Locate<C>(g, layout, i, x, count,
-                       offset + at * layout.offset_pixel, nullptr, plan);
+                       from.offset + at * layout.offset_pixel, nullptr, plan);
              Extent& extent = extents[row];
              for (int64_t j = 0; j < count * samples; ++j) {
                if (plan.row[j] < 0) continue;
@@ -285,9 +292,10 @@ inline void Scatter(const T* gradient, C w0, C* first, C w1, C* second,
 }
 
 template <typename T, typename C>
-void MapGradient(const Geometry& g, const Layout& layout, const T* gradient,
-                 const C* offset, const C* mask, const Extent* extents,
-                 const Band<T>& band, void* scratch) {
+void MapGradient(const Samples<T>& from, const T* gradient,
+                 const Extent* extents, const Band<T>& band, void* scratch) {
+  const Geometry& g = from.geometry;
+  const Layout& layout = from.layout;
   const Plan<C> plan = MakePlan<C>(g, layout, band.slot, scratch);
   const int64_t samples = g.samples(), first = band.slot * plan.samples;
   const int64_t step = plan.positions;
@@ -301,8 +309,9 @@ void MapGradient(const Geometry& g, const Layout& layout, const T* gradient,
       const int64_t count = x + step < g.out_width ? step : g.out_width - x;
       const int64_t at = row * g.out_width + x;
       Locate(g, layout, i, x, count,
-             offset + at * layout.offset_pixel + 2 * first,
-             mask == nullptr ? nullptr : mask + at * samples + first, plan);
+             from.offset + at * layout.offset_pixel + 2 * first,
+             from.mask == nullptr ? nullptr : from.mask + at * samples + first,
+             plan);
       for (int64_t p = 0; p < count; ++p) {
         const T* at_position = gradient + (at + p) * layout.out_pixel;
         for (int64_t k = 0; k < plan.samples; ++k) {
@@ -354,7 +363,7 @@ void Narrow(const C* values, int64_t pixels, int64_t channels, T* outputs,
   const Kernels<T> kKernels##T = {Sum<T, Wide<T>::Type>,                \
                                   Columns<T, Wide<T>::Type>,            \
                                   CoordinateGradient<T, Wide<T>::Type>, \
-                                  Extents<Wide<T>::Type>,               \
+                                  Extents<T, Wide<T>::Type>,            \
                                   MapGradient<T, Wide<T>::Type>,        \
                                   Narrow<T, Wide<T>::Type>,             \
                                   Reconstruct<T, Wide<T>::Type>}

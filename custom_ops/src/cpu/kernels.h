@@ -78,22 +78,19 @@ template <typename T>
 struct Kernels {
   using C = typename Wide<T>::Type;
 
-  void (*sum)(const Geometry&, const Layout&, const T* map, const C* offset,
-              const C* mask, T* outputs, int64_t begin, int64_t end,
+  void (*sum)(const Samples<T>&, T* outputs, int64_t begin, int64_t end,
               void* scratch);
-  void (*columns)(const Geometry&, const Layout&, const T* map, const C* offset,
-                  const C* mask, T* outputs, int64_t begin, int64_t end,
+  void (*columns)(const Samples<T>&, T* outputs, int64_t begin, int64_t end,
                   void* scratch);
-  void (*coordinate_gradient)(const Geometry&, const Layout&, const T* gradient,
-                              const T* map, const C* offset, const C* mask,
+  void (*coordinate_gradient)(const Samples<T>&, const T* gradient,
                               C* offset_gradient, C* mask_gradient,
                               int64_t begin, int64_t end, void* scratch);
-  void (*extents)(const Geometry&, const Layout&, const C* offset,
-                  Extent* extents, int64_t begin, int64_t end, void* scratch);
+  void (*extents)(const Samples<T>&, Extent* extents, int64_t begin,
+                  int64_t end, void* scratch);
   // Adds to the band, in the order of the output's rows.
-  void (*map_gradient)(const Geometry&, const Layout&, const T* gradient,
-                       const C* offset, const C* mask, const Extent* extents,
-                       const Band<T>& band, void* scratch);
+  void (*map_gradient)(const Samples<T>&, const T* gradient,
+                       const Extent* extents, const Band<T>& band,
+                       void* scratch);
   // Rounds the channels of pixels, of which nothing lies between the values;
   // those of the outputs are `stride` apart.
   void (*narrow)(const C* values, int64_t pixels, int64_t channels, T* outputs,

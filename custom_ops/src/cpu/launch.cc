@@ -34,21 +34,22 @@ int64_t RowCost(const Geometry& g, const Layout& layout) {
 }
 
 template <typename T>
-void MapGradient(OpKernelContext* context, const Geometry& g,
-                 const Layout& layout, const T* gradient,
-                 const typename Wide<T>::Type* offset,
-                 const typename Wide<T>::Type* mask,
-                 typename Wide<T>::Type* sums, T* narrow_sums) {
+void MapGradient(OpKernelContext* context, const Samples<T>& from,
+                 const T* gradient, typename Wide<T>::Type* sums,
+                 T* narrow_sums) {
   using C = typename Wide<T>::Type;
   using B = typename BitsOf<T>::Type;
   const Kernels<B>& kernels = BestKernels<B>();
+  const Samples<B> samples = Bits(from);
+  const Geometry& g = samples.geometry;
+  const Layout& layout = samples.layout;
   const Slots slots(g, layout);
 
   std::vector<Extent> extents(g.rows);
   ParallelWithScratch(context, g, g.rows, g.out_width * g.samples() * 5,
                       [&](int64_t begin, int64_t end, void* scratch) {
-                        kernels.extents(g, layout, offset, extents.data(),
-                                        begin, end, scratch);
+                        kernels.extents(samples, extents.data(), begin, end,
+                                        scratch);
                       });
 
   // A task owns the channels of a slot in a band of rows: nobody else adds
@@ -87,8 +88,8 @@ void MapGradient(OpKernelContext* context, const Geometry& g,
             band.pixel_stride = layout.depth;
           }
           band.row_stride = g.width * band.pixel_stride;
-          kernels.map_gradient(g, layout, Bits(gradient), offset, mask,
-                               extents.data(), band, scratch);
+          kernels.map_gradient(samples, Bits(gradient), extents.data(), band,
+                               scratch);
           if (sums == nullptr) {
             T* out = narrow_sums + first_pixel * layout.map_pixel + channel;
             kernels.narrow(wide.data(), pixels, layout.depth, Bits(out),
@@ -99,41 +100,36 @@ void MapGradient(OpKernelContext* context, const Geometry& g,
 }
 
 template <typename T>
-void CoordinateGradient(OpKernelContext* context, const Geometry& g,
-                        const Layout& layout, const T* gradient, const T* map,
-                        const typename Wide<T>::Type* offset,
-                        const typename Wide<T>::Type* mask,
+void CoordinateGradient(OpKernelContext* context, const Samples<T>& samples,
+                        const T* gradient,
                         typename Wide<T>::Type* offset_gradient,
                         typename Wide<T>::Type* mask_gradient) {
   const auto& kernels = BestKernels<typename BitsOf<T>::Type>();
-  ParallelWithScratch(context, g, g.rows, 2 * RowCost(g, layout),
+  const Geometry& g = samples.geometry;
+  ParallelWithScratch(context, g, g.rows, 2 * RowCost(g, samples.layout),
                       [&](int64_t begin, int64_t end, void* scratch) {
                         kernels.coordinate_gradient(
-                            g, layout, Bits(gradient), Bits(map), offset, mask,
-                            offset_gradient, mask_gradient, begin, end,
-                            scratch);
+                            Bits(samples), Bits(gradient), offset_gradient,
+                            mask_gradient, begin, end, scratch);
                       });
 }
 
 }  // namespace
 
 template <typename T>
-void SumGradient(OpKernelContext* context, const Geometry& g,
-                 const Layout& layout, const T* gradient, const T* map,
-                 const typename Wide<T>::Type* offset,
-                 const typename Wide<T>::Type* mask, T* map_gradient,
+void SumGradient(OpKernelContext* context, const Samples<T>& samples,
+                 const T* gradient, T* map_gradient,
                  typename Wide<T>::Type* offset_gradient,
                  typename Wide<T>::Type* mask_gradient) {
-  CoordinateGradient(context, g, layout, gradient, map, offset, mask,
-                     offset_gradient, mask_gradient);
+  CoordinateGradient(context, samples, gradient, offset_gradient,
+                     mask_gradient);
   if constexpr (std::is_same_v<T, typename Wide<T>::Type>) {
+    const Geometry& g = samples.geometry;
     const int64_t pixels = g.batch * g.height * g.width;
-    std::memset(map_gradient, 0, pixels * layout.map_pixel * sizeof(T));
-    MapGradient<T>(context, g, layout, gradient, offset, mask, map_gradient,
-                   nullptr);
+    std::memset(map_gradient, 0, pixels * samples.layout.map_pixel * sizeof(T));
+    MapGradient<T>(context, samples, gradient, map_gradient, nullptr);
   } else {
-    MapGradient<T>(context, g, layout, gradient, offset, mask, nullptr,
-                   map_gradient);
+    MapGradient<T>(context, samples, gradient, nullptr, map_gradient);
   }
 }
 
@@ -141,45 +137,42 @@ template <typename T>
 struct Launch<CpuDevice, T> {
   using C = typename Wide<T>::Type;
 
-  static void Sum(OpKernelContext* context, const Geometry& g,
-                  const Layout& layout, const T* map, const C* offset,
-                  const C* mask, T* outputs) {
+  static void Sum(OpKernelContext* context, const Samples<T>& samples,
+                  T* outputs) {
     const auto& kernels = BestKernels<typename BitsOf<T>::Type>();
-    ParallelWithScratch(context, g, g.rows, RowCost(g, layout),
+    const Geometry& g = samples.geometry;
+    ParallelWithScratch(context, g, g.rows, RowCost(g, samples.layout),
                         [&](int64_t begin, int64_t end, void* scratch) {
-                          kernels.sum(g, layout, Bits(map), offset, mask,
-                                      Bits(outputs), begin, end, scratch);
+                          kernels.sum(Bits(samples), Bits(outputs), begin, end,
+                                      scratch);
                         });
   }
 
-  static void Columns(OpKernelContext* context, const Geometry& g,
-                      const Layout& layout, const T* map, const C* offset,
-                      const C* mask, T* outputs) {
+  static void Columns(OpKernelContext* context, const Samples<T>& samples,
+                      T* outputs) {
     const auto& kernels = BestKernels<typename BitsOf<T>::Type>();
-    ParallelWithScratch(context, g, g.rows, RowCost(g, layout),
+    const Geometry& g = samples.geometry;
+    ParallelWithScratch(context, g, g.rows, RowCost(g, samples.layout),
                         [&](int64_t begin, int64_t end, void* scratch) {
-                          kernels.columns(g, layout, Bits(map), offset, mask,
-                                          Bits(outputs), begin, end, scratch);
+                          kernels.columns(Bits(samples), Bits(outputs), begin,
+                                          end, scratch);
                         });
   }
 
-  static void SumGradient(OpKernelContext* context, const Geometry& g,
-                          const Layout& layout, const T* gradient, const T* map,
-                          const C* offset, const C* mask, T* map_gradient,
+  static void SumGradient(OpKernelContext* context, const Samples<T>& samples,
+                          const T* gradient, T* map_gradient,
                           C* offset_gradient, C* mask_gradient) {
-    keras_radn::SumGradient(context, g, layout, gradient, map, offset, mask,
-                            map_gradient, offset_gradient, mask_gradient);
+    keras_radn::SumGradient(context, samples, gradient, map_gradient,
+                            offset_gradient, mask_gradient);
   }
 
-  static void ColumnsGradient(OpKernelContext* context, const Geometry& g,
-                              const Layout& layout, const T* gradient,
-                              const T* map, const C* offset, const C* mask,
+  static void ColumnsGradient(OpKernelContext* context,
+                              const Samples<T>& samples, const T* gradient,
                               C* map_gradient, C* offset_gradient,
                               C* mask_gradient) {
-    CoordinateGradient(context, g, layout, gradient, map, offset, mask,
-                       offset_gradient, mask_gradient);
-    MapGradient<T>(context, g, layout, gradient, offset, mask, map_gradient,
-                   nullptr);
+    CoordinateGradient(context, samples, gradient, offset_gradient,
+                       mask_gradient);
+    MapGradient<T>(context, samples, gradient, map_gradient, nullptr);
   }
 
   static void Zero(OpKernelContext*, void* memory, int64_t bytes) {
@@ -193,10 +186,9 @@ struct Launch<CpuDevice, T> {
 };
 
 // For the training of dense deformable modules.
-#define INSTANTIATE(T)                                            \
-  template void SumGradient<T>(OpKernelContext*, const Geometry&, \
-                               const Layout&, const T*, const T*, \
-                               const float*, const float*, T*, float*, float*)
+#define INSTANTIATE(T)                                                        \
+  template void SumGradient<T>(OpKernelContext*, const Samples<T>&, const T*, \
+                               T*, float*, float*)
 INSTANTIATE(float);
 INSTANTIATE(Eigen::bfloat16);
 #undef INSTANTIATE

@@ -10,10 +10,8 @@ namespace keras_radn {
 
 // As Launch::SumGradient, for float and bfloat16.
 template <typename T>
-void SumGradient(tensorflow::OpKernelContext* context, const Geometry&,
-                 const Layout&, const T* gradient, const T* map,
-                 const typename Wide<T>::Type* offset,
-                 const typename Wide<T>::Type* mask, T* map_gradient,
+void SumGradient(tensorflow::OpKernelContext* context, const Samples<T>&,
+                 const T* gradient, T* map_gradient,
                  typename Wide<T>::Type* offset_gradient,
                  typename Wide<T>::Type* mask_gradient);
 

@@ -162,14 +162,20 @@ void Pack(int64_t taps, int64_t channels, int64_t depth, int64_t filters,
           const Weight& weight, E* weights) {
   constexpr int kPair = Factor<T>::kPair;
   ForGroups(0, filters, [&](auto group, int64_t filter) {
+    using G = decltype(group);
+    constexpr int kSize = kPair * G::kFilters;
     for (int64_t tap = 0; tap < taps; ++tap) {
-      for (int64_t c = 0; c < depth; c += kPair) {
-        for (int64_t f = filter; f < filter + group.kFilters; ++f) {
-          for (int64_t i = c; i < c + kPair; ++i, ++weights) {
-            const bool inside = i < channels && f < filters;
-            const float value = inside ? weight(tap, i, f) : 0;
-            Io<1>::Store(VectorOf<float, 1>{value}, weights);
+      for (int64_t c = 0; c < depth; c += kPair, weights += kSize) {
+        float values[kSize];
+        for (int f = 0; f < G::kFilters; ++f) {
+          for (int i = 0; i < kPair; ++i) {
+            const bool inside = c + i < channels && filter + f < filters;
+            values[f * kPair + i] =
+                inside ? weight(tap, c + i, filter + f) : 0.0f;
           }
+        }
+        for (int v = 0; v < kSize; v += G::kCount) {
+          Io<G::kCount>::Store(Io<G::kCount>::Load(values + v), weights + v);
         }
       }
     }

@@ -79,19 +79,7 @@ class ReconstructOp : public tensorflow::OpKernel {
 
     std::vector<C> weights(9 * kColors * r.channels);
     std::vector<C> map_weights(9 * kColors * count);
-    const auto from = kernel.tensor<C, 4>();
-    for (int64_t tap = 0; tap < 9; ++tap) {
-      const int64_t dy = tap / 3, dx = tap % 3;
-      for (int k = 0; k < kColors; ++k) {
-        for (int64_t c = 0; c < r.channels; ++c) {
-          weights[(tap * kColors + k) * r.channels + c] = from(dy, dx, c, k);
-        }
-        for (int64_t i = 0; i < count; ++i) {
-          map_weights[((dy * count + i) * 3 + dx) * kColors + k] =
-              from(dy, dx, r.channels + i, k);
-        }
-      }
-    }
+    Reorder(kernel, r.channels, count, weights.data(), map_weights.data());
     r.features = Bits(features.flat<T>().data());
     r.map = maps.data(), r.maps = count;
     r.weights = weights.data(), r.map_weights = map_weights.data();
@@ -106,6 +94,25 @@ class ReconstructOp : public tensorflow::OpKernel {
   }
 
  private:
+  // Puts the channels of the features and of the maps in the orders in which
+  // they are read.
+  static void Reorder(const Tensor& kernel, int64_t channels, int64_t count,
+                      C* weights, C* map_weights) {
+    const auto from = kernel.tensor<C, 4>();
+    for (int64_t tap = 0; tap < 9; ++tap) {
+      const int64_t dy = tap / 3, dx = tap % 3;
+      for (int k = 0; k < kColors; ++k) {
+        for (int64_t c = 0; c < channels; ++c) {
+          weights[(tap * kColors + k) * channels + c] = from(dy, dx, c, k);
+        }
+        for (int64_t i = 0; i < count; ++i) {
+          map_weights[((dy * count + i) * 3 + dx) * kColors + k] =
+              from(dy, dx, channels + i, k);
+        }
+      }
+    }
+  }
+
   std::vector<int64_t> sizes_;
 };
 

@@ -254,52 +254,55 @@ Error Start(void* stream, int64_t work, void (*kernel)(Parameters...),
 }  // namespace
 
 template <typename T>
-Error Sum(void* stream, const Geometry& g, const Layout& layout, const T* map,
-          const float* offset, const float* mask, T* outputs) {
+Error Sum(void* stream, const Samples<T>& samples, T* outputs) {
   using N = Native<T>;
-  const bool vectors = CanUseVectors<T>(layout, map, outputs);
+  const Geometry& g = samples.geometry;
+  const Layout& layout = samples.layout;
+  const bool vectors = CanUseVectors<T>(layout, samples.map, outputs);
   const int64_t accesses = layout.depth / (vectors ? kVectorLanes<T> : 1);
   const auto kernel = vectors ? SumKernel<N, kVectorLanes<T>> : SumKernel<N, 1>;
-  return Start<kForwardThreads>(stream, g.rows * g.out_width * accesses, kernel,
-                                g, layout, ToNative(map), offset, mask,
-                                ToNative(outputs));
+  return Start<kForwardThreads>(
+      stream, g.rows * g.out_width * accesses, kernel, g, layout,
+      ToNative(samples.map), samples.offset, samples.mask, ToNative(outputs));
 }
 
 template <typename T>
-Error Columns(void* stream, const Geometry& g, const Layout& layout,
-              const T* map, const float* offset, const float* mask,
-              T* outputs) {
+Error Columns(void* stream, const Samples<T>& samples, T* outputs) {
   using N = Native<T>;
-  const bool vectors = CanUseVectors<T>(layout, map, outputs);
+  const Geometry& g = samples.geometry;
+  const Layout& layout = samples.layout;
+  const bool vectors = CanUseVectors<T>(layout, samples.map, outputs);
   const int64_t accesses = layout.depth / (vectors ? kVectorLanes<T> : 1);
   const auto kernel =
       vectors ? ColumnsKernel<N, kVectorLanes<T>> : ColumnsKernel<N, 1>;
   return Start<kForwardThreads>(
       stream, g.rows * g.out_width * g.samples() * accesses, kernel, g, layout,
-      ToNative(map), offset, mask, ToNative(outputs));
+      ToNative(samples.map), samples.offset, samples.mask, ToNative(outputs));
 }
 
 template <typename T>
-Error Gradient(void* stream, const Geometry& g, const Layout& layout,
-               const T* gradient, const T* map, const float* offset,
-               const float* mask, float* map_gradient, float* offset_gradient,
+Error Gradient(void* stream, const Samples<T>& samples, const T* gradient,
+               float* map_gradient, float* offset_gradient,
                float* mask_gradient) {
   using N = Native<T>;
-  const int64_t samples = g.rows * g.out_width * g.samples();
-  const int64_t bytes = samples * sizeof(float);
+  const Geometry& g = samples.geometry;
+  const Layout& layout = samples.layout;
+  const int64_t count = g.rows * g.out_width * g.samples();
+  const int64_t bytes = count * sizeof(float);
   if (Error error = Zero(stream, offset_gradient, 2 * bytes)) return error;
   if (mask_gradient != nullptr) {
     if (Error error = Zero(stream, mask_gradient, bytes)) return error;
   }
-  const bool vectors = CanUseVectors<T>(layout, gradient, map, map_gradient);
+  const bool vectors =
+      CanUseVectors<T>(layout, gradient, samples.map, map_gradient);
   const int64_t accesses = layout.depth / (vectors ? kVectorLanes<T> : 1);
   const int64_t team = accesses < kMaxTeam ? accesses : kMaxTeam;
   const auto kernel =
       vectors ? GradientKernel<N, kVectorLanes<T>> : GradientKernel<N, 1>;
-  return Start<kGradientThreads>(stream, samples * team, kernel, g, layout,
-                                 team, ToNative(gradient), ToNative(map),
-                                 offset, mask, map_gradient, offset_gradient,
-                                 mask_gradient);
+  return Start<kGradientThreads>(stream, count * team, kernel, g, layout, team,
+                                 ToNative(gradient), ToNative(samples.map),
+                                 samples.offset, samples.mask, map_gradient,
+                                 offset_gradient, mask_gradient);
 }
 
 template <typename T>
@@ -329,14 +332,11 @@ Error Copy(void* stream, const void* from, void* to, int64_t bytes) {
                                   static_cast<cudaStream_t>(stream)));
 }
 
-#define INSTANTIATE(T)                                                     \
-  template Error Sum(void*, const Geometry&, const Layout&, const T*,      \
-                     const float*, const float*, T*);                      \
-  template Error Columns(void*, const Geometry&, const Layout&, const T*,  \
-                         const float*, const float*, T*);                  \
-  template Error Gradient(void*, const Geometry&, const Layout&, const T*, \
-                          const T*, const float*, const float*, float*,    \
-                          float*, float*)
+#define INSTANTIATE(T)                                                        \
+  template Error Sum(void*, const Samples<T>&, T*);                           \
+  template Error Columns(void*, const Samples<T>&, T*);                       \
+  template Error Gradient(void*, const Samples<T>&, const T*, float*, float*, \
+                          float*)
 INSTANTIATE(float);
 INSTANTIATE(Half);
 INSTANTIATE(Bfloat16);

@@ -16,21 +16,18 @@ using Error = const char*;
 
 // These are for T = float, Half and Bfloat16. They start work on `stream`, a
 // cudaStream_t, and return. Pointers are to the device's memory; the output may
-// be empty, and `mask` and `mask_gradient` may be null.
+// be empty, and `mask_gradient` may be null.
 template <typename T>
-Error Sum(void* stream, const Geometry& geometry, const Layout& layout,
-          const T* map, const float* offset, const float* mask, T* outputs);
+Error Sum(void* stream, const Samples<T>& samples, T* outputs);
 
 template <typename T>
-Error Columns(void* stream, const Geometry& geometry, const Layout& layout,
-              const T* map, const float* offset, const float* mask, T* outputs);
+Error Columns(void* stream, const Samples<T>& samples, T* outputs);
 
 // Gradients of either op. Adds to map_gradient, in an order that varies from
 // run to run, and overwrites the others.
 template <typename T>
-Error Gradient(void* stream, const Geometry& geometry, const Layout& layout,
-               const T* gradient, const T* map, const float* offset,
-               const float* mask, float* map_gradient, float* offset_gradient,
+Error Gradient(void* stream, const Samples<T>& samples, const T* gradient,
+               float* map_gradient, float* offset_gradient,
                float* mask_gradient);
 
 // Rounds sums to 16 bits.

@@ -50,28 +50,25 @@ bool CheckDeterminism(OpKernelContext* context) {
 // headers would define it.
 template <typename T>
 struct Launch<Eigen::GpuDevice, T> {
-  static void Sum(OpKernelContext* context, const Geometry& g,
-                  const Layout& layout, const T* map, const float* offset,
-                  const float* mask, T* outputs) {
-    Check(context, cuda::Sum(Stream(context), g, layout, Bits(map), offset,
-                             mask, Bits(outputs)));
+  static void Sum(OpKernelContext* context, const Samples<T>& samples,
+                  T* outputs) {
+    Check(context, cuda::Sum(Stream(context), Bits(samples), Bits(outputs)));
   }
 
-  static void Columns(OpKernelContext* context, const Geometry& g,
-                      const Layout& layout, const T* map, const float* offset,
-                      const float* mask, T* outputs) {
-    Check(context, cuda::Columns(Stream(context), g, layout, Bits(map), offset,
-                                 mask, Bits(outputs)));
+  static void Columns(OpKernelContext* context, const Samples<T>& samples,
+                      T* outputs) {
+    Check(context,
+          cuda::Columns(Stream(context), Bits(samples), Bits(outputs)));
   }
 
-  static void SumGradient(OpKernelContext* context, const Geometry& g,
-                          const Layout& layout, const T* gradient, const T* map,
-                          const float* offset, const float* mask,
-                          T* map_gradient, float* offset_gradient,
-                          float* mask_gradient) {
+  static void SumGradient(OpKernelContext* context, const Samples<T>& samples,
+                          const T* gradient, T* map_gradient,
+                          float* offset_gradient, float* mask_gradient) {
     if (!CheckDeterminism(context)) return;
     void* const stream = Stream(context);
-    const int64_t count = g.batch * g.height * g.width * layout.map_pixel;
+    const Geometry& g = samples.geometry;
+    const int64_t count =
+        g.batch * g.height * g.width * samples.layout.map_pixel;
     const int64_t bytes = count * sizeof(float);
     // 16 bits are too narrow for the sums. The memory may be given away when
     // this returns: its next user is behind us on the same stream.
@@ -87,9 +84,8 @@ struct Launch<Eigen::GpuDevice, T> {
       sums = workspace.flat<float>().data();
     }
     if (!Check(context, cuda::Zero(stream, sums, bytes)) ||
-        !Check(context, cuda::Gradient(stream, g, layout, Bits(gradient),
-                                       Bits(map), offset, mask, sums,
-                                       offset_gradient, mask_gradient))) {
+        !Check(context, cuda::Gradient(stream, Bits(samples), Bits(gradient),
+                                       sums, offset_gradient, mask_gradient))) {
       return;
     }
     if constexpr (!std::is_same_v<T, float>) {
@@ -97,15 +93,14 @@ struct Launch<Eigen::GpuDevice, T> {
     }
   }
 
-  static void ColumnsGradient(OpKernelContext* context, const Geometry& g,
-                              const Layout& layout, const T* gradient,
-                              const T* map, const float* offset,
-                              const float* mask, float* map_gradient,
-                              float* offset_gradient, float* mask_gradient) {
+  static void ColumnsGradient(OpKernelContext* context,
+                              const Samples<T>& samples, const T* gradient,
+                              float* map_gradient, float* offset_gradient,
+                              float* mask_gradient) {
     if (!CheckDeterminism(context)) return;
-    Check(context, cuda::Gradient(Stream(context), g, layout, Bits(gradient),
-                                  Bits(map), offset, mask, map_gradient,
-                                  offset_gradient, mask_gradient));
+    Check(context,
+          cuda::Gradient(Stream(context), Bits(samples), Bits(gradient),
+                         map_gradient, offset_gradient, mask_gradient));
   }
 
   static void Zero(OpKernelContext* context, void* memory, int64_t bytes) {

@@ -22,8 +22,9 @@ cuda::Error Forward(bool sum, const Geometry& geometry, const Layout& layout,
                     const void* map, const float* offset, const float* mask,
                     void* outputs) {
   const auto function = sum ? cuda::Sum<T> : cuda::Columns<T>;
-  return function(nullptr, geometry, layout, static_cast<const T*>(map), offset,
-                  mask, static_cast<T*>(outputs));
+  return function(nullptr,
+                  {geometry, layout, static_cast<const T*>(map), offset, mask},
+                  static_cast<T*>(outputs));
 }
 
 template <typename T>
@@ -31,10 +32,10 @@ cuda::Error Gradient(const Geometry& geometry, const Layout& layout,
                      const void* gradient, const void* map, const float* offset,
                      const float* mask, float* map_gradient,
                      float* offset_gradient, float* mask_gradient) {
-  return cuda::Gradient<T>(nullptr, geometry, layout,
-                           static_cast<const T*>(gradient),
-                           static_cast<const T*>(map), offset, mask,
-                           map_gradient, offset_gradient, mask_gradient);
+  return cuda::Gradient<T>(
+      nullptr, {geometry, layout, static_cast<const T*>(map), offset, mask},
+      static_cast<const T*>(gradient), map_gradient, offset_gradient,
+      mask_gradient);
 }
 
 }  // namespace
