@@ -1,5 +1,6 @@
 """Deblurring a batch of files, with a report on each of them."""
 
+import functools
 import os
 import time
 import warnings
@@ -63,33 +64,26 @@ def deblur_files(
     jobs = plan_jobs(inputs, output, compare=compare)
     deblurrer = Deblurrer.of(model)
 
-    def report_of(job, progress):
-        if dry_run:
-            return check_job(job, force, skip_existing)
-        return run_job(
-            job,
-            deblurrer,
-            quality,
-            force=force,
-            skip_existing=skip_existing,
-            progress=progress,
-        )
+    tell = progress or (lambda *_: None)
 
-    return _reports(jobs, report_of, progress or (lambda *_: None))
+    def reports():
+        tell(0, len(jobs), 0, 0)
+        for number, job in enumerate(jobs):
+            if dry_run:
+                report = check_job(job, force, skip_existing)
+            else:
+                report = run_job(
+                    job,
+                    deblurrer,
+                    quality,
+                    force=force,
+                    skip_existing=skip_existing,
+                    progress=functools.partial(tell, number, len(jobs)),
+                )
+            tell(number + 1, len(jobs), 0, 0)
+            yield report
 
-
-def _reports(jobs, report_of, progress):
-    count = len(jobs)
-    progress(0, count, 0, 0)
-    for number, job in enumerate(jobs):
-        report = report_of(
-            job,
-            lambda done, total, number=number: progress(
-                number, count, done, total
-            ),
-        )
-        progress(number + 1, count, 0, 0)
-        yield report
+    return reports()
 
 
 def run_job(

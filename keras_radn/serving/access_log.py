@@ -4,7 +4,7 @@ import re
 import time
 import urllib.parse
 
-from keras_radn.serving.predictor import Predictor
+from keras_radn.serving.request_handler import RequestHandler
 
 _logger = logging.getLogger("keras_radn.serving.access")
 _CALL = re.compile(r"/v1/models/([^/:]+)(?:/[^:]*)?:(predict|classify|regress)")
@@ -15,9 +15,9 @@ _QUIET = {"/healthz", "/readyz", "/monitoring/prometheus/metrics"}
 class AccessLog:
     """ASGI middleware that logs and counts every request."""
 
-    def __init__(self, app, predictor: Predictor) -> None:
+    def __init__(self, app, handler: RequestHandler) -> None:
         self.app = app
-        self._predictor = predictor
+        self._handler = handler
 
     async def __call__(self, scope, receive, send) -> None:
         if scope["type"] != "http":
@@ -54,7 +54,7 @@ class AccessLog:
             code = scope.get(
                 "serving_code", "OK" if status < 400 else "CANCELLED"
             )
-            self._predictor.answered(
+            self._handler.answered(
                 urllib.parse.unquote(call[1]),
                 call[2].capitalize(),
                 "REST",

@@ -27,8 +27,8 @@ from keras_radn.serving.json_examples import read_examples
 from keras_radn.serving.json_requests import read_inputs
 from keras_radn.serving.json_text import parse_object, signature_name
 from keras_radn.serving.metadata import signature_map
-from keras_radn.serving.predictor import Chosen, Predictor, Target
 from keras_radn.serving.raw_paths import RawPaths
+from keras_radn.serving.request_handler import Chosen, RequestHandler, Target
 from keras_radn.serving.versions import MAX_VERSION
 
 # The pieces in which an answer is sent, so that a slow reader stops the sender
@@ -44,12 +44,12 @@ _Digits = Annotated[str, Path(pattern="^[0-9]+$")]
 
 
 def make_app(
-    predictor: Predictor, ready: Callable[[], dict[str, str]]
+    handler: RequestHandler, ready: Callable[[], dict[str, str]]
 ) -> RawPaths:
     """The REST API.
 
     Args:
-        predictor: answers the requests.
+        handler: answers the requests.
         ready: gives what is missing for the server to be ready; empty if
             nothing is.
 
@@ -64,21 +64,21 @@ def make_app(
         # To an address made from the request's Host.
         redirect_slashes=False,
     )
-    for status, handler in (
+    for status, answer in (
         (ServingError, _on_serving_error),
         (ClientDisconnect, _on_disconnect),
         (RequestValidationError, _on_malformed),
         (HTTPException, _on_http_error),
         (Exception, _on_bug),
     ):
-        app.add_exception_handler(status, handler)
+        app.add_exception_handler(status, answer)
 
-    _add_model_routes(app, predictor, "/v1/models/{model}", _latest)
+    _add_model_routes(app, handler, "/v1/models/{model}", _latest)
     _add_model_routes(
-        app, predictor, "/v1/models/{model}/versions/{version}", _by_version
+        app, handler, "/v1/models/{model}/versions/{version}", _by_version
     )
     _add_model_routes(
-        app, predictor, "/v1/models/{model}/labels/{label}", _by_label
+        app, handler, "/v1/models/{model}/labels/{label}", _by_label
     )
 
     @app.get("/v1/models", include_in_schema=False)
@@ -87,7 +87,7 @@ def make_app(
 
     @app.get("/healthz", summary="Whether the server is alive")
     async def healthz():
-        seconds = predictor.admission.overdue()
+        seconds = handler.admission.overdue()
         if seconds > _UNHEALTHY:
             raise ServingError(
                 StatusCode.UNAVAILABLE,
@@ -105,13 +105,11 @@ def make_app(
 
     @app.get("/monitoring/prometheus/metrics", summary="Prometheus' metrics")
     async def metrics():
-        page = predictor.metrics.page()
-        return Response(page, media_type=predictor.metrics.page_type)
+        page = handler.metrics.page()
+        return Response(page, media_type=handler.metrics.page_type)
 
-    whole = EarlyAnswers(
-        app, predictor.max_body + _DISCARDED, predictor.timeout
-    )
-    return RawPaths(AccessLog(whole, predictor))
+    whole = EarlyAnswers(app, handler.max_body + _DISCARDED, handler.timeout)
+    return RawPaths(AccessLog(whole, handler))
 
 
 async def _latest(model: _Name) -> Target:
@@ -130,12 +128,12 @@ async def _by_label(model: _Name, label: _Name) -> Target:
     return Target(unquote(model), label=unquote(label))
 
 
-def _add_model_routes(app, predictor, prefix, make_target):
+def _add_model_routes(app, handler, prefix, make_target):
     """The requests to a model, its version or its label."""
 
     async def admitted(target: Annotated[Target, Depends(make_target)]):
         # Before the body is read; until the answer is sent.
-        with predictor.admitted(target) as chosen:
+        with handler.admitted(target) as chosen:
             yield chosen
 
     @app.post(
@@ -146,26 +144,26 @@ def _add_model_routes(app, predictor, prefix, make_target):
     async def predict(
         request: Request, chosen: Annotated[Chosen, Depends(admitted)]
     ):
-        return await _predict(predictor, request, chosen)
+        return await _predict(handler, request, chosen)
 
     for method in METHODS:
-        _add_examples_route(app, predictor, prefix, method, admitted)
+        _add_examples_route(app, handler, prefix, method, admitted)
 
     @app.get(prefix, summary="The states of the versions")
     async def status(target: Annotated[Target, Depends(make_target)]):
         return _json(
-            predictor.manager.status(target.name, target.version, target.label)
+            handler.manager.status(target.name, target.version, target.label)
         )
 
     @app.get(prefix + "/metadata", summary="The signatures")
     async def metadata(target: Annotated[Target, Depends(make_target)]):
-        with predictor.manager.using(
+        with handler.manager.using(
             target.name, target.version, target.label
         ) as (version, servable):
             return _metadata(target.name, version, servable)
 
 
-def _add_examples_route(app, predictor, prefix, method, admitted):
+def _add_examples_route(app, handler, prefix, method, admitted):
     @app.post(
         f"{prefix}:{method}",
         summary=f"{method.capitalize()} examples",
@@ -174,49 +172,49 @@ def _add_examples_route(app, predictor, prefix, method, admitted):
     async def infer(
         request: Request, chosen: Annotated[Chosen, Depends(admitted)]
     ):
-        return await _infer(predictor, request, chosen, method)
+        return await _infer(handler, request, chosen, method)
 
 
-async def _predict(predictor, request, chosen):
+async def _predict(handler, request, chosen):
     def answer(fields, deadline):
         name = signature_name(fields)
         infos = chosen.servable.signature(name).inputs
         inputs, row_format = read_inputs(fields, infos)
         fields.clear()  # the lists take more memory than the arrays
-        outputs = predictor.predict(chosen, name, inputs, deadline)
+        outputs = handler.predict(chosen, name, inputs, deadline)
         return write_outputs(outputs, row_format)
 
-    return await _compute(predictor, request, answer)
+    return await _compute(handler, request, answer)
 
 
-async def _infer(predictor, request, chosen, method):
+async def _infer(handler, request, chosen, method):
     write = {"classify": write_classifications, "regress": write_regressions}
 
     def answer(fields, deadline):
         task = Task(METHODS[method], signature_name(fields))
         source = read_examples(fields)
-        (result,) = predictor.infer(chosen, [task], source, deadline)
+        (result,) = handler.infer(chosen, [task], source, deadline)
         return write[method](result)
 
-    return await _compute(predictor, request, answer)
+    return await _compute(handler, request, answer)
 
 
-async def _compute(predictor, request, answer):
+async def _compute(handler, request, answer):
     """The response whose JSON a worker makes of the request's."""
-    deadline = time.monotonic() + predictor.timeout
+    deadline = time.monotonic() + handler.timeout
     compressed = is_compressed(request)
-    body = await read_body(request, predictor.max_body, deadline)
+    body = await read_body(request, handler.max_body, deadline)
 
     def compute():
         fields = parse_object(
-            unzip(body, predictor.max_body) if compressed else body
+            unzip(body, handler.max_body) if compressed else body
         )
         return answer(fields, deadline)
 
     content = await _unless_gone(
-        request, predictor.admission.run(compute, deadline)
+        request, handler.admission.run(compute, deadline)
     )
-    return _InPieces(content, predictor.timeout)
+    return _InPieces(content, handler.timeout)
 
 
 async def _unless_gone(request, computing):

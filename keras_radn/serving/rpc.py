@@ -21,7 +21,7 @@ from keras_radn.serving.access_log import log_request
 from keras_radn.serving.errors import ServingError, invalid
 from keras_radn.serving.examples import METHODS, Task, tasks_of
 from keras_radn.serving.metadata import signature_map
-from keras_radn.serving.predictor import Predictor, Target
+from keras_radn.serving.request_handler import RequestHandler, Target
 from keras_radn.serving.servable import DEFAULT_SIGNATURE
 from keras_radn.serving.tensor_protos import read_tensor, write_tensor
 
@@ -36,12 +36,12 @@ _RESULT_FIELDS = {
 
 
 def make_grpc_server(
-    predictor: Predictor, allow_reload: bool
+    handler: RequestHandler, allow_reload: bool
 ) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
     """The gRPC API: `PredictionService`, `ModelService` and gRPC's health.
 
     Args:
-        predictor: answers the requests.
+        handler: answers the requests.
         allow_reload: whether clients may change the configuration.
 
     Returns:
@@ -49,19 +49,19 @@ def make_grpc_server(
     """
     server = grpc.aio.server(
         options=[
-            ("grpc.max_receive_message_length", predictor.max_body),
+            ("grpc.max_receive_message_length", handler.max_body),
             ("grpc.max_send_message_length", -1),
             # Otherwise two servers could have the same port.
             ("grpc.so_reuseport", 0),
         ],
         # Messages are read before anybody can refuse them.
-        maximum_concurrent_rpcs=predictor.admission.places + _EXTRA_RPCS,
+        maximum_concurrent_rpcs=handler.admission.places + _EXTRA_RPCS,
     )
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-        _PredictionService(predictor), server
+        _PredictionService(handler), server
     )
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-        _ModelService(predictor, allow_reload), server
+        _ModelService(handler, allow_reload), server
     )
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
@@ -69,18 +69,18 @@ def make_grpc_server(
 
 
 class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    def __init__(self, predictor):
-        self._predictor = predictor
+    def __init__(self, handler):
+        self._handler = handler
 
     async def Predict(self, request, context):  # noqa: N802
-        predictor = self._predictor
+        handler = self._handler
 
         def answer(chosen, deadline):
-            outputs = predictor.predict(
+            outputs = handler.predict(
                 chosen,
                 request.model_spec.signature_name,
                 {
-                    k: read_tensor(k, v, predictor.max_body)
+                    k: read_tensor(k, v, handler.max_body)
                     for k, v in request.inputs.items()
                 },
                 deadline,
@@ -104,7 +104,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     async def MultiInference(self, request, context):  # noqa: N802
         def answer(chosen, deadline):
-            results = self._predictor.infer(
+            results = self._handler.infer(
                 chosen, tasks_of(request), request.input, deadline
             )
             response = inference_pb2.MultiInferenceResponse()
@@ -123,7 +123,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         def answer(chosen, deadline):
             spec = request.model_spec
             task = Task(METHODS[method], spec.signature_name)
-            (result,) = self._predictor.infer(
+            (result,) = self._handler.infer(
                 chosen, [task], request.input, deadline
             )
             response.result.CopyFrom(result)
@@ -135,12 +135,12 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     async def _compute(self, api, request, context, answer):
         """The response that a worker makes."""
-        predictor = self._predictor
-        deadline = time.monotonic() + _time_limit(context, predictor.timeout)
+        handler = self._handler
+        deadline = time.monotonic() + _time_limit(context, handler.timeout)
         name = request.model_spec.name
-        async with _answering(context, api, name, predictor):
-            with predictor.admitted(_target(request)) as chosen:
-                return await predictor.admission.run(
+        async with _answering(context, api, name, handler):
+            with handler.admitted(_target(request)) as chosen:
+                return await handler.admission.run(
                     lambda: answer(chosen, deadline), deadline
                 )
 
@@ -157,7 +157,7 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                 if field != "signature_def":
                     raise invalid(f"Metadata field {field} is not supported")
             response = get_model_metadata_pb2.GetModelMetadataResponse()
-            with self._predictor.manager.using(
+            with self._handler.manager.using(
                 target.name, target.version, target.label
             ) as (version, servable):
                 response.model_spec.name = spec.name
@@ -167,15 +167,15 @@ class _PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
 
 class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    def __init__(self, predictor, allow_reload):
-        self._predictor = predictor
+    def __init__(self, handler, allow_reload):
+        self._handler = handler
         self._allow_reload = allow_reload
 
     async def GetModelStatus(self, request, context):  # noqa: N802
         spec = request.model_spec
         async with _answering(context, "GetModelStatus", spec.name):
             target = _target(request)
-            return self._predictor.manager.status(
+            return self._handler.manager.status(
                 target.name, target.version, target.label
             )
 
@@ -190,13 +190,13 @@ class _ModelService(model_service_pb2_grpc.ModelServiceServicer):
                     "or in the file that the server reads it from.",
                 )
             await asyncio.to_thread(
-                self._predictor.manager.reload, request.config
+                self._handler.manager.reload, request.config
             )
             return model_management_pb2.ReloadConfigResponse()
 
 
 @contextlib.asynccontextmanager
-async def _answering(context, api, name, predictor=None):
+async def _answering(context, api, name, handler=None):
     """Turns errors into gRPC's, logs and counts."""
     started = time.monotonic()
     code, error = StatusCode.OK, None
@@ -219,8 +219,8 @@ async def _answering(context, api, name, predictor=None):
         await context.abort(code, error)
     finally:
         seconds = time.monotonic() - started
-        if predictor is not None:
-            predictor.answered(name, api, "GRPC", code.name, seconds)
+        if handler is not None:
+            handler.answered(name, api, "GRPC", code.name, seconds)
         log_request("gRPC", f"{api} {name}", code.name, seconds, error)
 
 

@@ -19,7 +19,7 @@ from keras_radn.serving.errors import ServingError
 from keras_radn.serving.metrics import Metrics
 from keras_radn.serving.model_config import ModelServerConfig
 from keras_radn.serving.model_manager import ModelManager
-from keras_radn.serving.predictor import Predictor
+from keras_radn.serving.request_handler import RequestHandler
 from keras_radn.serving.rest import make_app
 from keras_radn.serving.rpc import make_grpc_server
 from keras_radn.system.sockets import authority, is_loopback, listen
@@ -114,7 +114,7 @@ class _Server:
         self._admission = Admission(options.workers, options.queue_length)
         admission = self._admission
         metrics = Metrics(lambda: admission.taken, self._states)
-        predictor = Predictor(
+        handler = RequestHandler(
             self._manager,
             admission,
             metrics,
@@ -125,9 +125,9 @@ class _Server:
         with listen(
             options.host, options.rest_port, _MAX_CONNECTIONS
         ) as listener:
-            rest = _rest_server(make_app(predictor, self._missing), options)
+            rest = _rest_server(make_app(handler, self._missing), options)
             rpc, health = make_grpc_server(
-                predictor, allow_reload=is_loopback(options.host)
+                handler, allow_reload=is_loopback(options.host)
             )
             port = _add_port(rpc, options.host, options.grpc_port)
             await rpc.start()

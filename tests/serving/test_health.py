@@ -18,7 +18,7 @@ from tests.serving.running_server import running_server, wait_until
 @pytest.mark.parametrize(("lost", "status"), [(0, 200), (9, 200), (99, 503)])
 def test_only_a_new_start_helps(lost, status):
     """Then `/healthz` fails, too, and an orchestrator restarts the server."""
-    predictor = types.SimpleNamespace(
+    handler = types.SimpleNamespace(
         admission=types.SimpleNamespace(overdue=lambda: lost),
         max_body=1,
         timeout=1,
@@ -33,7 +33,7 @@ def test_only_a_new_start_helps(lost, status):
     async def send(message):
         sent.append(message)
 
-    asyncio.run(make_app(predictor, dict)(scope, receive, send))
+    asyncio.run(make_app(handler, dict)(scope, receive, send))
     assert sent[0]["status"] == status
 
 

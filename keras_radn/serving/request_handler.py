@@ -36,7 +36,7 @@ class Chosen:
     servable: Servable
 
 
-class Predictor:
+class RequestHandler:
     """What both protocols need to answer requests.
 
     Args:

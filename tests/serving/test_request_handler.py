@@ -8,15 +8,15 @@ from tensorflow_serving.apis import input_pb2
 
 from keras_radn.serving.errors import ServingError
 from keras_radn.serving.examples import Task
-from keras_radn.serving.predictor import Predictor
+from keras_radn.serving.request_handler import RequestHandler
 from tests.serving.example_models import CLASSIFY
 
 
 def refused(source):
     """Returns the error of examples that no graph has seen yet."""
-    predictor = Predictor(None, None, None, 1, max_body=5000, max_pixels=500)
+    handler = RequestHandler(None, None, None, 1, max_body=5000, max_pixels=500)
     with pytest.raises(ServingError) as caught:
-        predictor.infer(None, [Task(CLASSIFY)], source, 0)
+        handler.infer(None, [Task(CLASSIFY)], source, 0)
     assert caught.value.http_status == 413
     return caught.value.message
 
