@@ -47,9 +47,11 @@ def new_model(
         raise ValueError(
             f"`model` has an unknown entry: {unknown}. Known: {sorted(known)}."
         )
-    model = network.from_preset(
-        config.preset, load_weights=config.start is None, **arguments
-    )
+    load = config.start is None
+    try:
+        model = network.from_preset(config.preset, load, **arguments)
+    except TypeError as error:  # of a value of another type
+        raise ValueError(f"`model` does not fit: {error}.") from error
     if config.start is not None:
         model = _started(model, config.start)
     if learning_rate is None:

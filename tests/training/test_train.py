@@ -232,6 +232,9 @@ def test_an_unknown_argument_of_the_network(config):
     wrong = dataclasses.replace(config, model={"atention": False})
     with pytest.raises(ValueError, match=r"unknown entry.*atention"):
         run.new_model(wrong)
+    wrong = dataclasses.replace(config, model={"stem_filters": "64"})
+    with pytest.raises(ValueError, match="`model` does not fit"):
+        run.new_model(wrong)
 
 
 def test_wrong_settings_before_the_data(config, tmp_path):
