@@ -76,6 +76,14 @@ RADN_PRESETS = {
             "deform_units": 3,
             "attention_pool": 2,
         },
+        "weights": {
+            "file": "compact_v1.npz",
+            "sha256": (
+                "301500746a1d9f5ff2eed55be479123f"
+                "86f4e56cecf0baa7a0cc000d22e497e9"
+            ),
+            "psnr": {"GoPro": 27.90, "Kodak": 27.06},
+        },
     },
     "lite": {
         "description": "Narrow, with few units, for phones and CPUs.",
