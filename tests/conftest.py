@@ -1,4 +1,3 @@
-import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -24,11 +23,6 @@ TINY_RADN = {
 }
 # Every kind of layer once, for what takes long to trace.
 SMALL_RADN = {**TINY_RADN, "encoder_units": (1, 1, 1), "deform_units": 1}
-
-# Traced graphs are many small objects, which live as long as their tests: to
-# look through all of them again and again takes a tenth of the time.
-gc.freeze()
-gc.set_threshold(100_000, 50, 100)
 
 
 @pytest.fixture(autouse=True)
