@@ -77,7 +77,8 @@ class TrainingConfig:
             `gopro` is that of its test half, too.
         validation_images: how many of them, at equal distances; `None` for
             all.
-        validation_epochs: epochs between two validations.
+        validation_epochs: epochs between two validations; the last epoch
+            has one in any case.
         patch_size: side of the patches in pixels.
         progression: what changes in later parts of the run. A table for each
             part with its first `step` and new values of `patch_size`,
