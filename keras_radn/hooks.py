@@ -116,12 +116,16 @@ def problem(hooks: tuple[Hook, ...]) -> str | None:
             found = False
         if not found:
             package = hook.owner.partition(".")[0]
-            return (
-                f"keras_radn needs {hook.owner}.{hook.name}. Received: "
-                f"{package} {sys.modules[package].__version__}, which does not "
-                f"have it; install {package}=={hook.version}."
-            )
+            return _lack(f"{hook.owner}.{hook.name}", package, hook.version)
     return None
+
+
+def _lack(name, package, version):
+    return (
+        f"keras_radn needs {name}. Received: {package} "
+        f"{sys.modules[package].__version__}, which does not have it; install "
+        f"{package}=={version}."
+    )
 
 
 # What an optimizer has once it is built; no class has them. Read from Keras
@@ -148,10 +152,8 @@ def optimizer_state(
     try:
         return getattr(optimizer, name)
     except AttributeError as error:
-        version = sys.modules["keras"].__version__
         raise ImportError(
-            f"keras_radn needs {name} of an optimizer. Received: keras "
-            f"{version}, which does not have it; install keras==3.15.1."
+            _lack(f"{name} of an optimizer", "keras", "3.15.1")
         ) from error
 
 

@@ -160,7 +160,7 @@ def check(options: argparse.Namespace) -> None:
     try:
         aligned_tile(options.tile, options.overlap)
     except ValueError as error:
-        raise CommandLineError(in_options(error, options)) from error
+        raise CommandLineError(str(error)) from error
     if options.ray and options.compare:
         raise CommandLineError("--compare is not available with --ray.")
     for name in ("workers", "manifest"):
@@ -194,10 +194,11 @@ def run(options: argparse.Namespace) -> int:
         say(f"{failed} of {bars.files} files failed")
     if interrupted:
         done = sum(report.status == "done" for report in reports)
-        said = f"{done} of {bars.files} files are done, the others"
-        said = said if bars.files else "all files are"
+        others = "all files are"
+        if bars.files:
+            others = f"{done} of {bars.files} files are done, the others"
         say(
-            f"interrupted: {said} untouched; the same command"
+            f"interrupted: {others} untouched; the same command"
             f"{'' if options.ray else ' with --skip-existing'} goes on"
         )
         return 130

@@ -54,16 +54,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             logging.getLogger("tensorflow").setLevel(logging.ERROR)
         return options.run(options)
     except CommandLineError as error:
-        print(f"keras-radn: error: {error}", file=sys.stderr)
+        _say_error(error, options)
         return 2
     # What the package raises for bad input is one clear sentence.
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
-        text = f"keras-radn: error: {in_options(error, options)}"
-        print(text, file=sys.stderr)
+        _say_error(error, options)
         return 1
     except KeyboardInterrupt:
         print(_INTERRUPTED, file=sys.stderr)
         return 130
+
+
+def _say_error(error, options):
+    text = f"keras-radn: error: {in_options(error, options)}"
+    print(text, file=sys.stderr)
 
 
 def _set_up_tensorflow(trains):

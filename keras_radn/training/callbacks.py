@@ -220,8 +220,8 @@ class Validation(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         means = {"psnr": math.nan, "ssim": math.nan}
         start = time.monotonic()
-        last = epoch + 1 == (self.params or {}).get("epochs")
-        last = last or getattr(self.model, "stop_training", False)
+        # `Guard` or `TimeLimit` said at the last step that it is the last.
+        last = getattr(self.model, "stop_training", False)
         due = last or (epoch + 1) % self.epochs == 0
         if len(self.indices) and due and start + self.seconds < self.end:
             # In float16 another optimizer, which scales the loss, wraps it.

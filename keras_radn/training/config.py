@@ -1,4 +1,3 @@
-import bisect
 import dataclasses
 import functools
 import os
@@ -295,8 +294,7 @@ class TrainingConfig:
             step: steps before it.
         """
         stages = self.stages()
-        firsts = [first for first, *_ in stages]
-        return stages[bisect.bisect_right(firsts, step) - 1][-1]
+        return [config for first, _, config in stages if first <= step][-1]
 
     def make_loss(self) -> keras.losses.Loss:
         """The loss that `loss` names."""
