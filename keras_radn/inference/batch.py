@@ -35,7 +35,7 @@ def deblur_files(
         inputs: files, folders and patterns; see `plan_jobs`.
         output: a folder, or for one input file a file with an image suffix.
         model: see `deblur`.
-        quality: of lossy formats; see `save_pages`.
+        quality: of lossy formats; see `PageWriter`.
         compare: whether pictures of before and after are written, too.
         force: whether existing files are replaced.
         skip_existing: whether files whose target is there are left out; a
@@ -100,7 +100,7 @@ def run_job(
     Args:
         job: the file, from `plan_jobs`.
         deblurrer: the network.
-        quality: see `save_pages`.
+        quality: see `PageWriter`.
         force: see `deblur_files`.
         skip_existing: see `deblur_files`.
         progress: see `deblur`; for each page from the start.

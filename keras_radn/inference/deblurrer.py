@@ -1,5 +1,6 @@
 import copy
 import functools
+import itertools
 import os
 import warnings
 import weakref
@@ -217,11 +218,23 @@ class Deblurrer:
     ) -> np.ndarray:
         """Deblurs an array; see `deblur`."""
         check_image(image)
-        if image.ndim == 3 and image.shape[2] in (2, 4):
-            sharp = self._deblur(image[..., :-1], progress)
-            return np.concatenate([sharp, image[..., -1:]], axis=-1)
+        height, width = image.shape[:2]
         pixels = image if image.ndim == 3 else image[..., np.newaxis]
-        return self._deblur(pixels, progress).reshape(image.shape)
+        result = np.array(image, order="C")  # alpha stays as it is
+        sharp = result.reshape(pixels.shape)
+        if pixels.shape[2] in (2, 4):
+            pixels, sharp = pixels[..., :-1], sharp[..., :-1]
+        if _is_gray(pixels):
+            pixels = pixels[..., :1]
+        while True:
+            grid = self.grid(height, width)
+            try:
+                self._run(grid, pixels, sharp, progress)
+                return result
+            except Exception as error:
+                if not backend.is_out_of_memory(error):
+                    raise
+                self._shrink(grid, (height, width), error)
 
     def __str__(self) -> str:
         network = self.network
@@ -235,20 +248,6 @@ class Deblurrer:
             if getattr(self, word)
         ]
         return ", ".join([f"{form}{name} in {dtype}", *ensembles])
-
-    def _deblur(self, pixels, progress):
-        if _is_gray(pixels):
-            gray = self._deblur(pixels[..., :1], progress)
-            return np.repeat(gray, 3, axis=-1)
-        network = as_function(self.network)
-        while True:
-            grid = self.grid(*pixels.shape[:2])
-            try:
-                return self._run(network, grid, pixels, progress)
-            except Exception as error:
-                if not backend.is_out_of_memory(error):
-                    raise
-                self._shrink(grid, pixels.shape[:2], error)
 
     def grid(self, height: int, width: int) -> tiling.Grid:
         """The tiles of an image of this size, in the memory that is free."""
@@ -281,34 +280,37 @@ class Deblurrer:
             stacklevel=2,
         )
 
-    def _run(self, network, grid, pixels, progress):
-        if progress is not None:
-            total = len(grid) * self.runs_per_tile
-            network = _counted(network, total, progress)
+    def _run(self, grid, pixels, sharp, progress):
+        """Deblurs colors, or what is gray in one channel, into `sharp`."""
+        network = as_function(self.network, self._counter(grid, progress))
         if self.ensemble:
             network = functools.partial(self_ensemble, network)
         if self.multi_scale:
             network = functools.partial(multi_scale_ensemble, network)
         whole = len(grid) == 1
+        gray = pixels.shape[2] == 1
         scale = white(pixels.dtype)
-
-        def tile_at(y, x):
+        blend = tiling.Blend(grid)
+        for y, x in grid:
             # The network pads a whole image by itself.
             tile = pixels if whole else tiling.padded_tile(pixels, grid, y, x)
             tile = tile.astype("float32") / scale
-            gray = tile.shape[-1] == 1
-            tile = np.repeat(tile, 3, axis=-1) if gray else tile
-            sharp = network(tile)
-            return sharp.mean(axis=-1, keepdims=True) if gray else sharp
+            answer = network(np.repeat(tile, 3, axis=-1) if gray else tile)
+            if gray:
+                answer = answer.mean(axis=-1, keepdims=True)
+            blended = (0, answer) if whole else blend.add(answer)
+            if blended is not None:
+                top, band = blended
+                band = np.clip(band, 0, 1) * scale
+                if scale != 1:
+                    np.rint(band, out=band)
+                sharp[top : top + len(band)] = band
 
-        result = np.empty(pixels.shape, pixels.dtype)
-        bands = [(0, tile_at(0, 0))] if whole else None
-        for y, band in bands or tiling.blended_rows(grid, tile_at):
-            band = np.clip(band, 0, 1) * scale
-            if scale != 1:
-                np.rint(band, out=band)
-            result[y : y + len(band)] = band
-        return result
+    def _counter(self, grid, progress):
+        if progress is None:
+            return None
+        runs, total = itertools.count(1), len(grid) * self.runs_per_tile
+        return lambda: progress(next(runs), total)
 
 
 def _runs_as_it_is(model, dtype):
@@ -379,19 +381,6 @@ def _check_dtype(model, dtype):
 
 def _dtype_of(network):
     return getattr(network, "compute_dtype", getattr(network, "dtype", None))
-
-
-def _counted(network, total, progress):
-    done = 0
-
-    def run(image):
-        nonlocal done
-        answer = network(image)
-        done += 1
-        progress(done, total)
-        return answer
-
-    return run
 
 
 def _is_gray(pixels):

@@ -15,6 +15,7 @@ _functions = weakref.WeakKeyDictionary()
 
 def as_function(
     model: Callable[[Any], Any],
+    after_run: Callable[[], None] | None = None,
 ) -> Callable[[np.ndarray], np.ndarray]:
     """A network as a function of one float32 image `(height, width, 3)`.
 
@@ -24,6 +25,7 @@ def as_function(
     Args:
         model: a Keras model, or another callable, of a batch of images
             `(1, height, width, 3)`.
+        after_run: called after each run of the network.
 
     Returns:
         A function that gives a float array of the image's shape. It raises a
@@ -36,7 +38,10 @@ def as_function(
     run = _keras_function(model) if isinstance(model, keras.Model) else model
 
     def function(image):
-        return _checked(run(image[np.newaxis]), image.shape)
+        answer = _checked(run(image[np.newaxis]), image.shape)
+        if after_run is not None:
+            after_run()
+        return answer
 
     return function
 

@@ -7,7 +7,11 @@ from keras_radn.inference.planning import Job
 from keras_radn.inference.report import Report
 from keras_radn.pictures.comparison import before_and_after
 from keras_radn.pictures.reading import read_pages
-from keras_radn.pictures.writing import check_pages, save_pages
+from keras_radn.pictures.writing import (
+    PageWriter,
+    check_pages,
+    save_pages,
+)
 
 
 def process_picture(
@@ -26,7 +30,7 @@ def process_picture(
         job: one that was accepted.
         report: its report, which is filled in as far as the work goes.
         deblurrer: the network.
-        quality: see `save_pages`.
+        quality: see `PageWriter`.
         force: whether an existing target is replaced.
         replace_compare: whether a picture of before and after is.
         progress: see `deblur`; for each page from the start.
@@ -41,23 +45,22 @@ def process_picture(
     job.make_folder()
     report.height, report.width = first.pixels.shape[:2]
 
-    def deblurred():
-        for page in chain([first], [second] if second else [], pages):
-            report.notes.extend(n for n in page.notes if n not in report.notes)
-            sharp = page.with_pixels(deblurrer(page.pixels, progress))
-            if job.compare is not None and report.pages == 0:
-                # Before the target, which says that all is done.
-                both = before_and_after(page, sharp)
-                save_pages([both], job.compare, force=replace_compare)
-                written.append(job.compare)
-            report.pages += 1
-            yield sharp
-
     written = []
     try:
-        report.notes += save_pages(deblurred(), job.target, quality, force)
+        with PageWriter(job.target, quality, force) as writer:
+            for page in chain([first], [second] if second else [], pages):
+                report.notes += (n for n in page.notes if n not in report.notes)
+                sharp = page.with_pixels(deblurrer(page.pixels, progress))
+                if job.compare is not None and report.pages == 0:
+                    # Before the target, which says that all is done.
+                    both = before_and_after(page, sharp)
+                    save_pages([both], job.compare, force=replace_compare)
+                    written.append(job.compare)
+                writer.add(sharp)
+                report.pages += 1
     except BaseException:  # Ctrl-C, too
         for path in written:
             path.unlink(missing_ok=True)
         raise
+    report.notes += writer.notes
     report.status = "done"

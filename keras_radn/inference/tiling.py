@@ -6,7 +6,8 @@ whole image. What a tile cannot see is the rest of the image: the network's
 self-attention relates all positions of a tile, not of the image.
 """
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -145,13 +146,19 @@ def plan_axis(size: int, tile: int, overlap: int) -> Axis:
 
 @dataclass(frozen=True)
 class Grid:
-    """Tiles of an image: rows and columns."""
+    """Tiles of an image: rows and columns.
+
+    Iterating gives the first pixel `(y, x)` of each tile, row by row.
+    """
 
     rows: Axis
     columns: Axis
 
     def __len__(self):
         return len(self.rows.starts) * len(self.columns.starts)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return itertools.product(self.rows.starts, self.columns.starts)
 
     @property
     def tile_pixels(self) -> int:
@@ -220,9 +227,7 @@ def affordable_pixels() -> int:
     return min(int(memory / _BYTES_PER_PIXEL), MAX_TILE_PIXELS)
 
 
-def blended_rows(
-    grid: Grid, tile_at: Callable[[int, int], np.ndarray]
-) -> Iterator[tuple[int, np.ndarray]]:
+class Blend:
     """Puts tiles together, row of tiles by row of tiles.
 
     Only the rows of the image that a row of tiles covers are in memory as
@@ -230,33 +235,44 @@ def blended_rows(
 
     Args:
         grid: the tiles.
-        tile_at: gives the tile whose first pixel is at `(y, x)`, a float32
-            array `(grid.rows.tile, grid.columns.tile, channels)`.
-
-    Yields:
-        `(y, band)`: the first row of a band and the band, float32 `(some
-        rows, width, channels)`. Bands follow each other and together are the
-        image.
     """
-    rows, columns = grid.rows, grid.columns
-    above = None
-    for i, top in enumerate(rows.starts):
-        band = None
-        for j, left in enumerate(columns.starts):
-            tile = tile_at(top, left)
-            if band is None:
-                shape = rows.tile, columns.size, tile.shape[-1]
-                band = np.zeros(shape, "float32")
-            covered = band[:, left : left + columns.tile]
-            weights = columns.weights(j)[: covered.shape[1], np.newaxis]
-            covered += tile[:, : covered.shape[1]] * weights
+
+    def __init__(self, grid: Grid):
+        self._grid = grid
+        self._tiles = 0
+        self._band = self._above = None
+
+    def add(self, tile: np.ndarray) -> tuple[int, np.ndarray] | None:
+        """Takes the next tile, in the order of the grid.
+
+        Args:
+            tile: float32 `(grid.rows.tile, grid.columns.tile, channels)`.
+
+        Returns:
+            None until a row of tiles is complete, then `(y, band)`: the first
+            row of a band of the image and the band, float32 `(some rows,
+            width, channels)`. Bands follow each other and together are the
+            image.
+        """
+        rows, columns = self._grid.rows, self._grid.columns
+        i, j = divmod(self._tiles, len(columns.starts))
+        self._tiles += 1
+        if j == 0:
+            shape = rows.tile, columns.size, tile.shape[-1]
+            self._band = np.zeros(shape, "float32")
+        left = columns.starts[j]
+        covered = self._band[:, left : left + columns.tile]
+        weights = columns.weights(j)[: covered.shape[1], np.newaxis]
+        covered += tile[:, : covered.shape[1]] * weights
+        if j + 1 < len(columns.starts):
+            return None
+        band, top = self._band, rows.starts[i]
         band *= rows.weights(i)[:, np.newaxis, np.newaxis]
-        if above is not None:
-            band[: len(above)] += above
-        following = rows.starts[i + 1] if i + 1 < len(rows.starts) else None
-        end = rows.size if following is None else following
-        yield top, band[: end - top]
-        above = band[end - top :]
+        if self._above is not None:
+            band[: len(self._above)] += self._above
+        end = (*rows.starts, rows.size)[i + 1]
+        self._above = band[end - top :]
+        return top, band[: end - top]
 
 
 def padded_tile(image: np.ndarray, grid: Grid, y: int, x: int) -> np.ndarray:

@@ -5,7 +5,6 @@ Here the strips are compressed by imagecodecs, and tags stay as they are.
 """
 
 import struct
-from collections.abc import Iterable
 from fractions import Fraction
 from typing import BinaryIO
 
@@ -36,7 +35,7 @@ _INCH, _NOT_PREMULTIPLIED = 2, 2
 _MOST_PADDING = 2**20
 
 
-def write_tiff_pages(file: BinaryIO, pages: Iterable[Picture]) -> None:
+class TiffWriter:
     """Writes pictures as the pages of a TIFF file.
 
     The maker's note of the first page stays at its place in EXIF, and the file
@@ -45,32 +44,35 @@ def write_tiff_pages(file: BinaryIO, pages: Iterable[Picture]) -> None:
 
     Args:
         file: an empty file, open for writing.
-        pages: pictures, taken one by one.
-
-    Raises:
-        ValueError: if the file becomes larger than 4 GB, which TIFF cannot
-            address.
-        struct.error: if EXIF is damaged.
     """
-    order, link = None, 4
-    for page in pages:
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self._order = None  # until there is a page
+        self._link = 4  # where the place of the next page is written
+
+    def add(self, page: Picture) -> None:
+        """Writes the next page.
+
+        Raises:
+            ValueError: if the file becomes larger than 4 GB, which TIFF cannot
+                address.
+            struct.error: if EXIF is damaged.
+        """
         exif, exif_order = {}, "<"
         if page.metadata.exif:
             exif, exif_order = exif_tags(page.metadata.exif)
         note = exif.get(EXIF, {}).get(MAKERS_NOTE)
-        if order is None:
-            order = exif_order if note else "<"
-            mark = {"<": b"II", ">": b"MM"}[order]
-            file.write(mark + struct.pack(f"{order}HL", 42, 0))
+        stays = False
+        if self._order is None:
+            self._order = exif_order if note else "<"
             stays = note and 8 <= note.place <= _MOST_PADDING
-            if stays:
-                file.write(bytes(note.place - 8) + note.data)
-        else:
-            stays = False
+            self._begin(note if stays else None)
         if note and not stays:
             exif[EXIF][MAKERS_NOTE] = note._replace(place=None)
-        if exif_order != order:
-            exif = in_order(exif, exif_order, order)
+        if exif_order != self._order:
+            exif = in_order(exif, exif_order, self._order)
+        file, order = self._file, self._order
         start = file.seek(0, 2)
         file.write(bytes(start % 2))  # a directory starts at an even place
         start += start % 2
@@ -78,10 +80,17 @@ def write_tiff_pages(file: BinaryIO, pages: Iterable[Picture]) -> None:
         file.write(directory)
         for strip in strips:
             file.write(strip)
-        file.seek(link)
+        file.seek(self._link)
         file.write(struct.pack(f"{order}L", start))
         (count,) = struct.unpack_from(f"{order}H", directory)
-        link = start + 2 + 12 * count
+        self._link = start + 2 + 12 * count
+
+    def _begin(self, note):
+        """Writes the header, and a note at its place."""
+        mark = {"<": b"II", ">": b"MM"}[self._order]
+        self._file.write(mark + struct.pack(f"{self._order}HL", 42, 0))
+        if note is not None:
+            self._file.write(bytes(note.place - 8) + note.data)
 
 
 def _directory(page, exif, order, start) -> tuple[bytes, list[bytes]]:

@@ -1,8 +1,7 @@
 """Writing pictures so that no quality and no metadata are lost on the way."""
 
-import functools
+import contextlib
 import io
-import operator
 import os
 from collections.abc import Iterable
 from dataclasses import replace
@@ -16,7 +15,7 @@ from keras_radn.pictures.metadata_writing import held
 from keras_radn.pictures.picture import Picture
 from keras_radn.pictures.pixels import in_depth
 from keras_radn.pictures.reading import register_heif
-from keras_radn.pictures.tiff_writing import write_tiff_pages
+from keras_radn.pictures.tiff_writing import TiffWriter
 
 # Qualities of lossy formats; a JPEG source is written with its own at least.
 DEFAULT_QUALITY = 95
@@ -59,64 +58,114 @@ def output_format(path: str | os.PathLike) -> str:
     return format_
 
 
-def save_pages(
-    pages: Iterable[Picture],
-    path: str | os.PathLike,
-    quality: int | None = None,
-    force: bool = True,
-) -> list[str]:
+class PageWriter:
     """Writes a picture, or the pages of a TIFF file, beside and renames it.
 
+    A context manager: the file takes its place when the block ends, and there
+    is none if it ends with an error.
+
     Args:
-        pages: pictures, taken one by one; exactly one if the format is not
-            TIFF.
         path: where to write; the suffix chooses the format.
         quality: 1 to 100, of JPEG, WebP, HEIC and AVIF. `None`: at least that
             of a JPEG source and at least 90; 95 for other sources, and
             lossless WebP stays so.
         force: whether an existing file is replaced.
 
-    Returns:
-        Sentences on what the format could not hold.
+    Attributes:
+        notes: sentences on what the format could not hold.
 
     Raises:
-        ValueError: if the suffix names no format or the format cannot hold
-            the picture.
-        FileExistsError: if there is a file and not `force`.
-        OSError: if the file cannot be written.
+        ValueError: if the suffix names no format.
+        FileExistsError: at the end, if there is a file and not `force`.
+        OSError: at the end, if the file cannot be written.
     """
-    path = Path(path)
-    format_ = output_format(path)
-    notes = []
-    if format_ == "TIFF":
-        pages = _with_notes(pages, notes)
-        write = functools.partial(write_tiff_pages, pages=pages)
-    else:
-        (picture,) = pages
-        data = _encoded(picture, format_, quality, notes)
-        write = operator.methodcaller("write", data)
-    try:
-        # By Python: Pillow's own writing to a file takes no notice when the
-        # disk is full within the last block.
-        with (
-            written_beside(path, replace=force) as partial,
-            partial.open("wb") as file,
-        ):
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        if error.errno is None:  # not of the file, but of a page
-            raise
-        if isinstance(error, FileExistsError):
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        quality: int | None = None,
+        force: bool = True,
+    ):
+        self.notes = []
+        self._path, self._quality, self._force = Path(path), quality, force
+        self._format = output_format(path)
+        self._open = contextlib.ExitStack()
+        self._file = self._tiff = None
+
+    def __enter__(self) -> "PageWriter":
+        return self
+
+    def add(self, picture: Picture) -> None:
+        """Writes a picture; a second one as the next page of a TIFF file.
+
+        Raises:
+            ValueError: if the format cannot hold it.
+            OSError: if the file cannot be written.
+        """
+        if self._format == "TIFF":
+            metadata = held(picture.metadata, "TIFF", self.notes)
+            with self._errors():
+                self._tiff = self._tiff or TiffWriter(self._opened())
+                self._tiff.add(replace(picture, metadata=metadata))
+            return
+        if self._file is not None:
+            raise ValueError(f"{self._format} holds one picture.")
+        data = _encoded(picture, self._format, self._quality, self.notes)
+        with self._errors():
+            self._opened().write(data)
+
+    def __exit__(self, *error) -> None:
+        with self._errors():
+            self._open.__exit__(*error)
+        self.notes = list(dict.fromkeys(self.notes))
+
+    def _opened(self):
+        beside = written_beside(self._path, replace=self._force)
+        partial = self._open.enter_context(beside)
+        self._file = self._open.enter_context(_synced(partial))
+        return self._file
+
+    @contextlib.contextmanager
+    def _errors(self):
+        """Errors of the file name it."""
+        try:
+            yield
+        except FileExistsError:
             raise FileExistsError(
-                f"{path}: exists already; choose another output or use "
+                f"{self._path}: exists already; choose another output or use "
                 "force=True."
             ) from None
-        raise OSError(
-            f"{path}: cannot be written: {error.strerror}."
-        ) from error
-    return list(dict.fromkeys(notes))
+        except OSError as error:
+            raise OSError(
+                f"{self._path}: cannot be written: {error.strerror}."
+            ) from error
+
+
+@contextlib.contextmanager
+def _synced(path):
+    # By Python: Pillow's own writing to a file takes no notice when the disk
+    # is full within the last block.
+    with path.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def save_pages(
+    pages: Iterable[Picture],
+    path: str | os.PathLike,
+    quality: int | None = None,
+    force: bool = True,
+) -> list[str]:
+    """Writes pictures into one file; see `PageWriter`.
+
+    Returns:
+        Sentences on what the format could not hold.
+    """
+    with PageWriter(path, quality, force) as writer:
+        for page in pages:
+            writer.add(page)
+    return writer.notes
 
 
 def check_pages(
@@ -147,11 +196,6 @@ def _check_alpha(picture, format_):
         raise ValueError(
             f"{format_} has no alpha channel; write a .png instead."
         )
-
-
-def _with_notes(pages, notes):
-    for page in pages:
-        yield replace(page, metadata=held(page.metadata, "TIFF", notes))
 
 
 def _encoded(picture, format_, quality, notes):

@@ -90,7 +90,7 @@ def test_memory_is_full(tiny_radn, monkeypatch):
             raise MemoryError
         return run(image)
 
-    monkeypatch.setattr(deblurrer, "as_function", lambda model: limited)
+    monkeypatch.setattr(deblurrer, "as_function", lambda *_: limited)
     image = np.tile(networks.images("odd")[0], (7, 7, 1))
     with pytest.warns(RuntimeWarning, match="going on with"):
         sharp = Deblurrer(model, overlap=0)(image)

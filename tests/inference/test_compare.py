@@ -7,7 +7,7 @@ from keras_radn.inference import Deblurrer, deblur_files
 from keras_radn.inference import picture as module
 from keras_radn.inference.batch import check_job, run_job
 from keras_radn.inference.planning import Job, plan_jobs
-from keras_radn.pictures.writing import save_pages
+from keras_radn.pictures.writing import PageWriter
 
 
 @pytest.fixture
@@ -24,22 +24,20 @@ def names(job):
 
 @pytest.mark.parametrize("error", [ValueError, OSError, KeyboardInterrupt])
 def test_none_without_target(error, job, monkeypatch):
-    written = []
+    existed = []
 
-    def fail(pages, path, *arguments, **options):
-        for page in pages:
-            if path == job.target:
-                raise error("no")
-            written.append(path)
-            return save_pages([page], path, *arguments, **options)
+    class Failing(PageWriter):
+        def add(self, picture):
+            existed.append(job.compare.exists())
+            raise error("no")
 
-    monkeypatch.setattr(module, "save_pages", fail)
+    monkeypatch.setattr(module, "PageWriter", Failing)
     if error is KeyboardInterrupt:
         with pytest.raises(error):
             run_job(job, Deblurrer(lambda x: x))
     else:
         assert run_job(job, Deblurrer(lambda x: x)).status == "failed"
-    assert written == [job.compare]
+    assert existed == [True]
     assert names(job) == {"in.png"}
 
 

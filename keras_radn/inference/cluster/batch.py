@@ -72,7 +72,7 @@ def deblur_on_ray(
             there are none. They share the processors.
         manifest: where to keep it, local or a URI; by default
             `manifest.jsonl` in the output.
-        quality: of lossy formats; see `save_pages`.
+        quality: of lossy formats; see `PageWriter`.
         force: whether existing files are replaced, also those of the
             manifest.
         skip_existing: whether files whose target is there are left out.
