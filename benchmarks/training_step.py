@@ -8,9 +8,12 @@ on a batch in memory. The convolutions alone are all convolutions and matrix
 products of the step's graph, forward and backward, as TensorFlow's operations
 with the same shapes and dtypes but on random tensors and with nothing between
 them; the sampling of the deformable ones is left out. The same step without the
-compiled operations for training is the third; all are measured in turns. On a
-CPU, a profile of the step by the operations' own time and the speed of the
-input pipeline follow.
+compiled operations for training is the third; all are measured in turns.
+
+The roofline of the convolutions is what they need at least: each at the rate of
+a plain convolution (3x3, 128 to 128 channels at 640x360) or of copying memory,
+whichever takes longer. On a CPU, a profile of the step by the operations' own
+time and the speed of the input pipeline follow.
 """
 
 import argparse
@@ -30,7 +33,9 @@ from tensorflow.tsl.profiler.protobuf import xplane_pb2
 from keras_radn import RADN
 from keras_radn.datasets import SyntheticBlur, patch_dataset
 from keras_radn.inference.benchmark import (
+    CALIBRATION_GMACS,
     alone_of,
+    calibration,
     device_name,
     gigaflop,
     is_product,
@@ -40,6 +45,8 @@ from keras_radn.inference.benchmark import (
 from keras_radn.models.deblurring_model import paper_recipe
 from keras_radn.ops import tracing
 from keras_radn.training import TrainingConfig
+
+COPIED_GB = 0.4
 
 
 def main() -> None:
@@ -78,8 +85,14 @@ def measure(config: TrainingConfig, repetitions: int) -> None:
         products = products_of(separate.get_concrete_function().graph)
     print(f"On {device_name()}.\n")
     print_products(products)
-    *seconds, alone = median_seconds(
-        step, separate, alone_of(products), repetitions=repetitions
+    dtype = "bfloat16" if "bfloat16" in config.dtype else "float32"
+    *seconds, alone, plain, copy = median_seconds(
+        step,
+        separate,
+        alone_of(products),
+        calibration(dtype),
+        copying(),
+        repetitions=repetitions,
     )
     print("| operations | dtype | images/s | step, s | step / convolutions |")
     print("|---|---|---:|---:|---:|")
@@ -89,6 +102,13 @@ def measure(config: TrainingConfig, repetitions: int) -> None:
             f"{each:.2f} | {each / alone:.2f} |"
         )
     print(f"\nIts convolutions alone take {alone:.2f} s.\n", flush=True)
+    print_roofline(
+        products,
+        2 * CALIBRATION_GMACS / plain,
+        COPIED_GB / copy,
+        alone,
+        seconds[0],
+    )
     speed = config.batch_size / seconds[0]
     # On a GPU it would show how long the host takes to start the operations.
     if device_name() == "CPU":
@@ -123,6 +143,41 @@ def print_products(products: list[tf.Operation]) -> None:
     for (kind, dtype), costs in groups.items():
         print(f"| {kind} | {dtype} | {len(costs)} | {sum(costs):.1f} |")
     print(f"| all | | {len(products)} | {sum(map(gigaflop, products)):.1f} |\n")
+
+
+def print_roofline(
+    products: list[tf.Operation],
+    gigaflops: float,
+    gigabytes: float,
+    alone: float,
+    step: float,
+) -> None:
+    """Prints what the products need at least, at rates per second."""
+    at_rate = [gigaflop(op) / gigaflops for op in products]
+    moved = [
+        sum(map(size_in_gb, (*op.inputs, *op.outputs))) / gigabytes
+        for op in products
+    ]
+    least = sum(map(max, at_rate, moved))
+    print("| plain convolution, GFLOP/s | copying, GB/s | products at these |")
+    print("|---:|---:|---:|")
+    print(f"| {gigaflops:.0f} | {gigabytes:.1f} | {least:.2f} s |\n")
+    print("| by FLOP alone | alone / roofline | step / roofline |")
+    print("|---:|---:|---:|")
+    print(
+        f"| {sum(at_rate):.2f} s | {alone / least:.2f} | {step / least:.2f} |\n"
+    )
+
+
+def size_in_gb(tensor: tf.Tensor) -> float:
+    """Returns the size of a tensor whose shape is known, in 10^9 bytes."""
+    return tensor.shape.num_elements() * tensor.dtype.size / 1e9
+
+
+def copying():
+    """Returns a call that reads and writes `COPIED_GB`."""
+    source = tf.ones([int(COPIED_GB / 2 * 1e9 / tf.float32.size)])
+    return tf.function(lambda: source + 1)
 
 
 def print_profile(step, steps: int = 3, rows: int = 15) -> None:
