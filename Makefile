@@ -13,7 +13,7 @@ WORKERS := -n 2 --dist worksteal
 # What the compiled library is made of.
 SOURCES := $(wildcard custom_ops/*.* custom_ops/src/*.* custom_ops/src/*/*.*)
 FORMATTED := $(filter %.cc %.h,$(SOURCES) $(wildcard custom_ops/gpu_check/*.* \
-	custom_ops/tests/cuda_on_host/*.*))
+	custom_ops/tests/*/*.* custom_ops/tests/*/*/*.*))
 
 .PHONY: demo test test-fast test-nightly test-gpu test-sanitize test-addons \
 	test-backends test-newest-keras lint format benchmark docs figures \

@@ -43,8 +43,11 @@ class Library:
 
     @property
     def instruction_set(self) -> str | None:
-        """What the CPU kernels use: `"avx512_bf16"`, `"avx512"`, `"avx2"` or
-        `"portable"`."""
+        """What the CPU kernels use.
+
+        `"amx"`, `"avx512_bf16"`, `"avx512"`, `"avx2"` or `"portable"`; None
+        where the library does not load.
+        """
         if self.ops is None:
             return None
         return self._text("keras_radn_instruction_set")

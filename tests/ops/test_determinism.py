@@ -32,7 +32,7 @@ def test_number_of_threads_does_not_change_a_bit():
 
 @pytest.mark.nightly
 @pytest.mark.parametrize(
-    "instruction_set", ["portable", "avx2", "avx512", "avx512_bf16"]
+    "instruction_set", ["portable", "avx2", "avx512", "avx512_bf16", "amx"]
 )
 def test_all_instruction_sets_agree_with_gather(instruction_set):
     """If the processor lacks one, the portable kernels run."""

@@ -161,7 +161,7 @@ def test_native_is_the_default():
     assert library.choose() == "native"
     assert library.load().problem is None
     assert library.load().instruction_set in (
-        *("avx512_bf16", "avx512"),
+        *("amx", "avx512_bf16", "avx512"),
         *("avx2", "portable"),
     )
 

@@ -10,6 +10,10 @@
 
 #include "cpu/lanes.h"
 
+#ifdef __AMX_BF16__
+#include "cpu/tiles.h"
+#endif
+
 namespace keras_radn {
 namespace KERAS_RADN_ISA {
 namespace {
@@ -143,14 +147,28 @@ inline void ForGroups(int64_t filter, int64_t filters, const Visit& visit) {
   }
 }
 
+// The products of a group of filters with all pixels of the window.
+template <typename T, typename G, typename E, typename Finish>
+inline void MultiplyGroup(const Window<E>& window, int64_t pixels,
+                          const E* weights, int64_t filter,
+                          const Finish& finish) {
+#ifdef __AMX_BF16__
+  if constexpr (Factor<T>::kPair == 2 && G::kCount == kTileRows) {
+    return MultiplyInTiles<G::kVectors>(window, pixels, weights, filter,
+                                        finish);
+  }
+#endif
+  MultiplyPixels<T, G::kVectors, G::kCount, G::kPixels>(
+      window, 0, pixels, weights, filter, finish);
+}
+
 // Ends with finish.Store(vector of filters, pixel, first filter).
 template <typename T, typename E, typename Finish>
 inline void Multiply(const Window<E>& window, int64_t pixels, const E* weights,
                      int64_t filters, const Finish& finish) {
   ForGroups(0, filters, [&](auto group, int64_t filter) {
     using G = decltype(group);
-    MultiplyPixels<T, G::kVectors, G::kCount, G::kPixels>(
-        window, 0, pixels, weights, filter, finish);
+    MultiplyGroup<T, G>(window, pixels, weights, filter, finish);
     weights += window.lines * window.depth * G::kFilters;
   });
 }
