@@ -39,7 +39,7 @@ def check(options: argparse.Namespace) -> None:
     """Refuses an output of another kind, or into no folder.
 
     Raises:
-        CommandLineError: if it is no .keras or .npz file.
+        CommandLineError: if it is not a .keras or .npz file.
         FileNotFoundError: if its folder is missing.
     """
     if options.output.suffix not in _SUFFIXES:

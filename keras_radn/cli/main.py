@@ -75,8 +75,8 @@ def _set_up_tensorflow(trains):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if trains:
         # TensorFlow leaves oneDNN's convolutions off on processors without
-        # AVX-512; a training step then takes 2.3 times as long. Of large
-        # images, some would take minutes (128 to 128 channels at 640x360).
+        # AVX-512; a training step then takes 2.3 times as long. On large
+        # images some take minutes (128 to 128 channels at 640x360).
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
@@ -132,7 +132,10 @@ class _Version(argparse.Action):
         )
 
     def __call__(self, parser, namespace, values, option_string=None):
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        print(version("keras-radn"))
+        try:
+            print(version("keras-radn"))
+        except PackageNotFoundError:
+            parser.error("keras-radn is not installed: pip install .")
         parser.exit()

@@ -6,11 +6,12 @@ import sys
 from collections.abc import Iterator
 from typing import TextIO
 
-# Options that are not named as the arguments that errors of the library name.
+# What errors of the library name, and the option for it.
 _OPTIONS = {
     "force=True": "--force",
     "warmup=False": "--no-warmup",
     "`max_pixels`": "--max-megapixels",
+    "`PIL.Image.MAX_IMAGE_PIXELS`, half of the limit": "--max-megapixels",
 }
 
 
@@ -31,9 +32,10 @@ def in_options(text: object, options: argparse.Namespace) -> str:
         options: of the command; what is not one of them stays as it is.
     """
     text = str(text)
-    for argument, option in _OPTIONS.items():
-        text = text.replace(argument, option)
     known = set(re.findall(r"--[a-z][a-z-]*", options.usage()))
+    for argument, option in _OPTIONS.items():
+        if option in known:
+            text = text.replace(argument, option)
 
     def option_for(match):
         option = f"--{match[1].replace('_', '-')}"

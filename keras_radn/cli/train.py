@@ -107,7 +107,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def make_config(options: argparse.Namespace, **overrides):
-    """The `TrainingConfig` of the options, and of values that replace its."""
+    """The `TrainingConfig` of the options, with some values replaced."""
     from keras_radn.training import TrainingConfig
 
     return TrainingConfig.from_toml(

@@ -72,7 +72,7 @@ class BlurSource(PatchSource):
     strength: BlurStrength
 
     def with_strength(self, strength: BlurStrength) -> "BlurSource":
-        """The same pictures, those in memory, too, with another blur."""
+        """A copy with another blur, which shares the pictures in memory."""
         other = copy.copy(self)
         other.strength = strength
         return other

@@ -38,8 +38,8 @@ class VideoBlur(BlurSource):
     (DIS; `benchmarks/frame_interpolation.py` measures how well). Frames have
     blur, noise and compression of their own, so they are reduced by 2, and of
     each second the sharpest frame is taken (variance of the Laplacian) whose
-    neighbours lie in the same shot. Of eight random places the patch is taken
-    from the one with the most motion, as most of many videos stands still.
+    neighbours lie in the same shot. The patch is the one with the most
+    motion of eight random ones, as most of many videos stands still.
 
     An entry is a second of a video; videos that are shorter than `seconds`
     repeat theirs, so that all videos have the same weight. The first patch of

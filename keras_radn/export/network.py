@@ -44,7 +44,7 @@ def picture_function(
     loops: bool = True,
     check: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
 ) -> tf.types.experimental.GenericFunction:
-    """The function that is exported: of a picture, to a picture.
+    """The function from pictures to pictures that is exported.
 
     Args:
         model: a network from images `(batch, height, width, 3)` to images.
@@ -53,7 +53,7 @@ def picture_function(
 
     Returns:
         A function of float32 images in [0, 1], named `images`, to images of
-        the same shape, clipped to [0, 1]. Of a RADN it is the inference form,
+        the same shape, clipped to [0, 1]. A RADN takes its inference form,
         with norms as parts of the convolutions; there is no custom op.
 
     Raises:
@@ -90,7 +90,7 @@ def in_float32(model: keras.Model) -> keras.Model:
     """The network in float32, for runtimes that do not know bfloat16.
 
     Raises:
-        ValueError: if it is of another dtype and no network of this package.
+        ValueError: if it is of another dtype and not a network of this package.
     """
     if model.compute_dtype == "float32":
         return model

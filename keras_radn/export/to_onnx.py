@@ -157,7 +157,7 @@ def _fix_captured(graph, function):
 
 
 class _Placeholders:
-    """Stand for deformable convolutions on their way through tf2onnx."""
+    """What stands for deformable convolutions on their way through tf2onnx."""
 
     # A call of Python: an operation of TensorFlow with any inputs.
     OP = "PyFuncStateless"

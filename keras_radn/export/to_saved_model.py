@@ -139,8 +139,9 @@ def _size(model, max_pixels):
         sides.append(fixed or max(1, min(side, math.isqrt(max_pixels))))
     if math.prod(sides) > max_pixels:
         raise ValueError(
-            f"`max_pixels` must be at least {math.prod(sides)} for this "
-            f"network. Received: {max_pixels}"
+            f"This network takes pictures of {sides[1]}x{sides[0]}, which are "
+            f"more than the {max_pixels} pixels that are allowed; raise "
+            "`max_pixels`."
         )
     return tuple(sides)
 

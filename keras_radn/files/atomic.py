@@ -1,4 +1,4 @@
-"""Files and folders that take their place when all of them is written."""
+"""Files and folders that take their place once they are completely written."""
 
 import contextlib
 import errno

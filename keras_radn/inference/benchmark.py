@@ -25,7 +25,7 @@ from keras_radn.peers import PRESETS as PEERS
 _PRODUCTS = ("Conv2D", "MatMul", "DepthwiseConv")
 
 # The calibration is a 3x3 convolution of 128 to 128 channels at 640x360.
-CALIBRATION_GMACS = 640 * 360 * 9 * 128 * 128 / 1e9
+_CALIBRATION_GMACS = 640 * 360 * 9 * 128 * 128 / 1e9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Measurement:
     @property
     def share(self) -> float:
         """MACs per second to those of the calibration."""
-        return self.gmacs / CALIBRATION_GMACS / self.ratio
+        return self.gmacs / _CALIBRATION_GMACS / self.ratio
 
     @property
     def overhead(self) -> float | None:

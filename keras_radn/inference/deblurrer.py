@@ -226,10 +226,12 @@ class Deblurrer:
             pixels, sharp = pixels[..., :-1], sharp[..., :-1]
         if _is_gray(pixels):
             pixels = pixels[..., :1]
+        # Before the memory for tiles is measured.
+        network = self.network
         while True:
             grid = self.grid(height, width)
             try:
-                self._run(grid, pixels, sharp, progress)
+                self._run(network, grid, pixels, sharp, progress)
                 return result
             except Exception as error:
                 if not backend.is_out_of_memory(error):
@@ -280,9 +282,9 @@ class Deblurrer:
             stacklevel=2,
         )
 
-    def _run(self, grid, pixels, sharp, progress):
+    def _run(self, network, grid, pixels, sharp, progress):
         """Deblurs colors, or what is gray in one channel, into `sharp`."""
-        network = as_function(self.network, self._counter(grid, progress))
+        network = as_function(network, self._counter(grid, progress))
         if self.ensemble:
             network = functools.partial(self_ensemble, network)
         if self.multi_scale:
@@ -314,7 +316,7 @@ class Deblurrer:
 
 
 def _runs_as_it_is(model, dtype):
-    """The one place that decides between a network and another form of it."""
+    """Whether a network runs itself, and no other form of it."""
     if not isinstance(model, RADN):
         return True
     if not backend.INFERENCE_FORM:

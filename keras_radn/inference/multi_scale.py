@@ -104,7 +104,8 @@ def correction(
 
 
 def _resized(array, size, resample):
-    """Resizes channel by channel: Pillow has no floating-point colors."""
+    """Resizes an array `(height, width, channels)` of floats."""
+    # Channel by channel: Pillow has no floating-point colors.
     channels = (
         Image.fromarray(np.ascontiguousarray(array[..., i])).resize(
             size, resample

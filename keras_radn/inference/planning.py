@@ -245,9 +245,8 @@ def check_target(
         OSError: if its folder cannot be written to.
     """
     folder = target.parent
-    if not makes_folder and not (
-        folder.is_dir() and os.access(folder, os.W_OK)
-    ):
+    is_made = makes_folder and not os.path.lexists(folder)
+    if not is_made and not (folder.is_dir() and os.access(folder, os.W_OK)):
         raise OSError(
             f"{target}: cannot be written: {folder} is not a folder that can "
             "be written to."
@@ -313,8 +312,8 @@ class Writing:
 def find_clashes(writings: Sequence[Writing]) -> list[str | None]:
     """Why a file cannot be written beside the others of its batch.
 
-    Of two that would be the same, the one whose source has its name comes
-    first, then the one that stands first.
+    If two would be the same, the one whose source has its name comes first,
+    then the one that stands first.
 
     Args:
         writings: of all jobs of a batch.

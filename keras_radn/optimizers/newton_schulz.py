@@ -13,7 +13,7 @@ def orthogonalized(
     coefficients: tuple[float, float, float],
     steps: int,
 ) -> list:
-    """The nearest orthogonal matrices, about.
+    """Approximates the nearest orthogonal matrices.
 
     Matrices of nearly the same sides are one batch. Each on its own is hundreds
     of small products, which a compiler takes long for and a GPU is idle in.
@@ -70,7 +70,7 @@ def iterate(
         steps: see `orthogonalized`.
 
     Returns:
-        Of the same shape and dtype.
+        A tensor of the same shape and dtype.
     """
     a, b, c = coefficients
     dtype = x.dtype

@@ -1,7 +1,7 @@
 """Reading pictures of any depth, with their metadata.
 
-Pillow identifies a file, decodes 8 bits and knows the metadata. Of colours with
-more bits it keeps 8; these are decoded by tifffile and imagecodecs.
+Pillow identifies a file, decodes 8 bits and knows the metadata. It keeps 8 bits
+of deeper colours; tifffile and imagecodecs decode these.
 """
 
 import contextlib
@@ -166,8 +166,8 @@ def _is_for_people(error):
 def _too_large():
     return (
         f"has more than {2 * Image.MAX_IMAGE_PIXELS / 1e6:.4g} megapixels; if "
-        "you trust the file, raise `--max-megapixels` or "
-        "`PIL.Image.MAX_IMAGE_PIXELS`, half of the limit."
+        "you trust the file, raise `PIL.Image.MAX_IMAGE_PIXELS`, half of the "
+        "limit."
     )
 
 

@@ -59,7 +59,7 @@ def distinct_pages(tiff: tifffile.TiffFile) -> Iterator[tifffile.TiffPage]:
 
 
 def is_of_raw_file(page: tifffile.TiffPage) -> bool:
-    """Whether a preview comes from a camera's raw file, as of DNG or NEF.
+    """Whether a preview is that of a camera's raw file (DNG, NEF, ...).
 
     The picture itself is then in a directory below that of the page.
     """
@@ -67,7 +67,7 @@ def is_of_raw_file(page: tifffile.TiffPage) -> bool:
 
 
 def compression_of(page: tifffile.TiffPage) -> str | None:
-    """tifffile's name of the compression; without the tag, of the default."""
+    """tifffile's name of the compression, the default's if there is no tag."""
     try:
         return tifffile.COMPRESSION(page.compression).name
     except ValueError:

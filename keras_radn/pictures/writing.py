@@ -59,10 +59,10 @@ def output_format(path: str | os.PathLike) -> str:
 
 
 class PageWriter:
-    """Writes a picture, or the pages of a TIFF file, beside and renames it.
+    """Writes a picture file: one picture, or the pages of a TIFF file.
 
-    A context manager: the file takes its place when the block ends, and there
-    is none if it ends with an error.
+    A context manager. The file is written beside its place and renamed when
+    the block ends; if that ends with an error, nothing is left.
 
     Args:
         path: where to write; the suffix chooses the format.
@@ -75,7 +75,8 @@ class PageWriter:
         notes: sentences on what the format could not hold.
 
     Raises:
-        ValueError: if the suffix names no format.
+        ValueError: if no format has the suffix; at the end, if there was no
+            picture.
         FileExistsError: at the end, if there is a file and not `force`.
         OSError: at the end, if the file cannot be written.
     """
@@ -109,12 +110,17 @@ class PageWriter:
                 self._tiff.add(replace(picture, metadata=metadata))
             return
         if self._file is not None:
-            raise ValueError(f"{self._format} holds one picture.")
+            raise ValueError(
+                f"{self._path}: {self._format} holds one picture; choose a "
+                ".tif for several."
+            )
         data = _encoded(picture, self._format, self._quality, self.notes)
         with self._errors():
             self._opened().write(data)
 
     def __exit__(self, *error) -> None:
+        if self._file is None and error == (None, None, None):
+            raise ValueError(f"{self._path}: there is no picture to write.")
         with self._errors():
             self._open.__exit__(*error)
         self.notes = list(dict.fromkeys(self.notes))
@@ -127,7 +133,7 @@ class PageWriter:
 
     @contextlib.contextmanager
     def _errors(self):
-        """Errors of the file name it."""
+        """Names the file in errors of writing it."""
         try:
             yield
         except FileExistsError:
@@ -267,10 +273,10 @@ def _jpeg_options(picture, metadata, quality):
 
 
 def _png_pixels(picture, notes):
-    """A PNG file without metadata; Pillow writes no colors of 16 bits."""
+    """The bytes of a PNG file without metadata."""
     if picture.pixels.dtype == np.uint8:
         return png.encoded(_bare(picture))
-    import imagecodecs
+    import imagecodecs  # Pillow writes no colors of 16 bits
 
     picture = _with_depth(picture, np.uint16, notes, "PNG")
     return imagecodecs.png_encode(np.ascontiguousarray(picture.array()))

@@ -67,7 +67,7 @@ def signature_name(request: dict) -> str:
 
 
 def quote(value: object) -> str:
-    """The JSON of a value, of a long one its beginning."""
+    """The JSON of a value, cut off where it is long."""
     text = ""
     for part in json.JSONEncoder().iterencode(value):
         text += part

@@ -29,8 +29,8 @@ class Servable:
         path: folder of one version, holding `saved_model.pb`.
 
     Raises:
-        tf.errors.OpError, OSError, RuntimeError, ValueError: the folder is no
-            SavedModel with the tag `serve`.
+        tf.errors.OpError, OSError, RuntimeError, ValueError: the folder is not
+            a SavedModel with the tag `serve`.
     """
 
     def __init__(self, path: str | Path) -> None:

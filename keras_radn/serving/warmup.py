@@ -13,7 +13,7 @@ _MAX_RECORDS = 1000
 
 
 def load(path: str | Path) -> Servable:
-    """A version, which has answered its warm-up requests.
+    """Loads a version and lets it answer its warm-up requests.
 
     Args:
         path: folder of the version.

@@ -52,7 +52,7 @@ def available_bytes(
 
 
 def _memberships(path):
-    """The group of each controller, of version 2 that of `""`."""
+    """The group of each controller; version 2 has one, `""`."""
     try:
         lines = path.read_text(errors="surrogateescape").splitlines()
     except OSError:  # not Linux

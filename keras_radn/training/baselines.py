@@ -26,7 +26,7 @@ def _gaussian():
 
 
 def _per_channel(deconvolve):
-    """A function of an RGB image of 8 bits, as of evaluation's protocol."""
+    """A function of an 8-bit RGB image, as evaluation's protocol has it."""
 
     def restore(image: np.ndarray) -> np.ndarray:
         padding = [(_MARGIN, _MARGIN)] * 2 + [(0, 0)]

@@ -61,7 +61,7 @@ def parts_after(
 
 
 class ProcessBatches:
-    """Batches that are drawn by processes. A context.
+    """A context manager of batches that are drawn by processes.
 
     Args:
         config: of the run.

@@ -18,7 +18,7 @@ _LOSSES = {
 }
 _OPTIMIZERS = {"adam": JointClipAdam, "muon": ConvMuon}
 _FOLDERS = ("gopro", "pairs", "stills", "videos", "validation")
-# Values of `encoder_weights` that are no paths.
+# Values of `encoder_weights` that are not paths.
 _ENCODERS = ("preset", "imagenet", "random")
 # What `progression` may change.
 _PROGRESSIVE = (

@@ -18,7 +18,7 @@ from keras_radn.training.team import Team
 
 
 class DataSetBatches:
-    """Batches of `tf.data`, in parts for replicas and processes. A context.
+    """A context manager of `tf.data` batches, in parts for replicas.
 
     Args:
         config: of the run.

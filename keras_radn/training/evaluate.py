@@ -68,9 +68,9 @@ def evaluate_pairs(
 
     Args:
         root: a folder with blurred and sharp images; see `find_pairs`.
-        model: see `keras_radn.deblur`. Of a `Deblurrer` the tiles are its own;
-            `tile=None`, whole images, is the protocol, and what a network on
-            its own gets.
+        model: see `keras_radn.deblur`. A `Deblurrer` keeps its tiles; a
+            network on its own sees whole images, as the protocol says
+            (`tile=None`).
         blur: name of the folders of blurred images; see `find_pairs`.
         restore: what is measured in place of a model: a function of uint8
             `(height, width, 3)`, for example one of `CLASSICAL`.

@@ -241,7 +241,7 @@ def _time_limit(config, rates, end, expect):
 
 
 def _rehearsed(model, config, output, measure):
-    """Writes all once, and returns for how long to be ready for the end."""
+    """Writes every file once; returns the seconds to reserve for the end."""
     start = time.monotonic()
     model.optimizer.build(model.trainable_variables)
     Checkpoint(output / CHECKPOINT).save(model)
@@ -271,7 +271,10 @@ def _resumed(config, output, rate):
 
 
 def _with_number(optimizer, model, config, rate):
-    """A copy whose rate is a number; Keras refuses to take away a schedule."""
+    """A copy of an optimizer whose rate is a number.
+
+    Keras refuses to take away a schedule.
+    """
     copy = config.make_optimizer(rate)
     copy.build(model.trainable_variables)
     variables = [v for v in copy.variables if v.name != "learning_rate"]

@@ -45,7 +45,7 @@ class Team:
         return total / self.count
 
     def meet(self) -> None:
-        """Waits until all processes have come so far.
+        """Waits until all processes have called it.
 
         Raises:
             threading.BrokenBarrierError: if another process ended.

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "cpu/convolve.h"
 #include "cpu/deform_units.h"
 #include "cpu/large_pages.h"
@@ -38,17 +39,13 @@ class DeformUnitsTrainingOp : public tensorflow::OpKernel {
     DeformUnits units;
     OP_REQUIRES_OK(context, units.Read(context, shape.dim_size(3)));
     Tensor *outputs, *offsets;
-    OpOutputList projected, sums, means, variances;
+    UnitOutputs of_units;
+    OP_REQUIRES_OK(context, of_units.Read(context));
     shape.set_dim(3, units.width());
     OP_REQUIRES_OK(context, context->allocate_output(0, shape, &outputs));
     shape.set_dim(3, units.offsets());
     OP_REQUIRES_OK(context,
                    context->allocate_output("offsets", shape, &offsets));
-    OP_REQUIRES_OK(context, context->output_list("projected", &projected));
-    OP_REQUIRES_OK(context, context->output_list("sums", &sums));
-    OP_REQUIRES_OK(context, context->output_list("batch_means", &means));
-    OP_REQUIRES_OK(context,
-                   context->output_list("batch_variances", &variances));
     UseLargePages(*outputs);
     UseLargePages(*offsets);
 
@@ -66,11 +63,13 @@ class DeformUnitsTrainingOp : public tensorflow::OpKernel {
       const int64_t filters = units.filters(i);
       Tensor *unit_projected, *unit_sums, *mean, *variance;
       shape.set_dim(3, kTaps * filters);
-      OP_REQUIRES_OK(context, projected.allocate(i, shape, &unit_projected));
+      OP_REQUIRES_OK(context,
+                     of_units.projected.allocate(i, shape, &unit_projected));
       shape.set_dim(3, filters);
-      OP_REQUIRES_OK(context, sums.allocate(i, shape, &unit_sums));
-      OP_REQUIRES_OK(context, means.allocate(i, {filters}, &mean));
-      OP_REQUIRES_OK(context, variances.allocate(i, {filters}, &variance));
+      OP_REQUIRES_OK(context, of_units.sums.allocate(i, shape, &unit_sums));
+      OP_REQUIRES_OK(context, of_units.means.allocate(i, {filters}, &mean));
+      OP_REQUIRES_OK(context,
+                     of_units.variances.allocate(i, {filters}, &variance));
       UseLargePages(*unit_projected);
 
       AddOffsets(context, units, i, rows, inputs, unit_offsets);
@@ -100,6 +99,18 @@ class DeformUnitsTrainingOp : public tensorflow::OpKernel {
   }
 
  private:
+  // What the gradient reads of each unit, beside its offsets.
+  struct UnitOutputs {
+    OpOutputList projected, sums, means, variances;
+
+    absl::Status Read(OpKernelContext* context) {
+      TF_RETURN_IF_ERROR(context->output_list("projected", &projected));
+      TF_RETURN_IF_ERROR(context->output_list("sums", &sums));
+      TF_RETURN_IF_ERROR(context->output_list("batch_means", &means));
+      return context->output_list("batch_variances", &variances);
+    }
+  };
+
   // Adds what part i of the channels contributes to the offsets of unit i and
   // all behind it; the first part begins with the bias.
   static void AddOffsets(OpKernelContext* context, const DeformUnits& units,

@@ -82,27 +82,39 @@ inline void SumChannels(Packet<T, kLanes, kPaired>, const Plan<C>& plan,
   }
 }
 
-template <typename T, typename C>
-void Sum(const Samples<T>& from, T* outputs, int64_t begin, int64_t end,
-         void* scratch) {
+// Calls visit(first position of the output, number of positions, image) for
+// runs of positions whose samples the plan has by then.
+template <typename T, typename C, typename Visit>
+inline void ForPlanned(const Samples<T>& from, const C* mask,
+                       const Plan<C>& plan, int64_t begin, int64_t end,
+                       const Visit& visit) {
   const Geometry& g = from.geometry;
   const Layout& layout = from.layout;
-  const Plan<C> plan = MakePlan<C>(g, layout, -1, scratch);
-  const int64_t samples = g.samples();
   const int64_t image_size = g.height * g.width * layout.map_pixel;
   ForTiles(
       g, begin, end, plan.positions,
       [&](int64_t row, int64_t image, int64_t i, int64_t x, int64_t count) {
         const int64_t at = row * g.out_width + x;
         Locate(g, layout, i, x, count, from.offset + at * layout.offset_pixel,
-               from.mask == nullptr ? nullptr : from.mask + at * samples, plan);
-        for (int64_t p = 0; p < count; ++p) {
-          SumChannels<4 / WidestPacket<T>::kParts>(
-              WidestPacket<T>(), plan, p * samples,
-              from.map + image * image_size,
-              outputs + (at + p) * layout.out_pixel, layout.depth);
-        }
+               mask == nullptr ? nullptr : mask + at * g.samples(), plan);
+        visit(at, count, from.map + image * image_size);
       });
+}
+
+template <typename T, typename C>
+void Sum(const Samples<T>& from, T* outputs, int64_t begin, int64_t end,
+         void* scratch) {
+  const Layout& layout = from.layout;
+  const Plan<C> plan = MakePlan<C>(from.geometry, layout, -1, scratch);
+  const int64_t samples = from.geometry.samples();
+  ForPlanned(from, from.mask, plan, begin, end,
+             [&](int64_t at, int64_t count, const T* pixels) {
+               for (int64_t p = 0; p < count; ++p) {
+                 SumChannels<4 / WidestPacket<T>::kParts>(
+                     WidestPacket<T>(), plan, p * samples, pixels,
+                     outputs + (at + p) * layout.out_pixel, layout.depth);
+               }
+             });
 }
 
 // One sample of all channels of its group.
@@ -132,18 +144,12 @@ inline void Interpolate(Packet<T, kLanes, kPaired>, const T* p00,
 template <typename T, typename C>
 void Columns(const Samples<T>& from, T* outputs, int64_t begin, int64_t end,
              void* scratch) {
-  const Geometry& g = from.geometry;
   const Layout& layout = from.layout;
-  const Plan<C> plan = MakePlan<C>(g, layout, -1, scratch);
-  const int64_t samples = g.samples();
-  const int64_t image_size = g.height * g.width * layout.map_pixel;
-  ForTiles(
-      g, begin, end, plan.positions,
-      [&](int64_t row, int64_t image, int64_t i, int64_t x, int64_t count) {
-        const int64_t at = row * g.out_width + x;
-        Locate(g, layout, i, x, count, from.offset + at * layout.offset_pixel,
-               from.mask == nullptr ? nullptr : from.mask + at * samples, plan);
-        const T* pixels = from.map + image * image_size;
+  const Plan<C> plan = MakePlan<C>(from.geometry, layout, -1, scratch);
+  const int64_t samples = from.geometry.samples();
+  ForPlanned(
+      from, from.mask, plan, begin, end,
+      [&](int64_t at, int64_t count, const T* pixels) {
         for (int64_t p = 0; p < count; ++p) {
           for (int64_t k = 0; k < samples; ++k) {
             const int64_t j = p * samples + k;
@@ -200,21 +206,17 @@ void CoordinateGradient(const Samples<T>& from, const T* gradient,
   const Layout& layout = from.layout;
   const Plan<C> plan = MakePlan<C>(g, layout, -1, scratch);
   const int64_t samples = g.samples();
-  const int64_t image_size = g.height * g.width * layout.map_pixel;
-  ForTiles(
-      g, begin, end, plan.positions,
-      [&](int64_t row, int64_t image, int64_t i, int64_t x, int64_t count) {
-        const int64_t at = row * g.out_width + x;
-        Locate<C>(g, layout, i, x, count,
-                  from.offset + at * layout.offset_pixel, nullptr, plan);
+  const C* no_mask = nullptr;
+  ForPlanned(
+      from, no_mask, plan, begin, end,
+      [&](int64_t at, int64_t count, const T* pixels) {
         for (int64_t p = 0; p < count; ++p) {
           for (int64_t k = 0; k < samples; ++k) {
             const int64_t j = p * samples + k, sample = at * samples + j;
             C d[4] = {};
             if (plan.row[j] >= 0) {
               const Corners corners = plan.corners(j);
-              const T* p00 = from.map + image * image_size +
-                             plan.map_offset[k] + corners.origin;
+              const T* p00 = pixels + plan.map_offset[k] + corners.origin;
               PrefetchAll(p00 + corners.down + kPrefetch * plan.pixel,
                           layout.depth);
               Products(

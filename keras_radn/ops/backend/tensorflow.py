@@ -1,4 +1,4 @@
-"""What TensorFlow does in its own way; see `common`, for arguments, too."""
+"""TensorFlow's part of each backend's functions, which `common` documents."""
 
 import contextlib
 import functools
@@ -94,7 +94,7 @@ def take_rows(values: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
 
 
 def enlarge(maps: tf.Tensor, factor: int) -> tf.Tensor:
-    # Keras's resizing takes no sizes that are not known.
+    # Keras's resizing needs sizes that are known.
     _, rows, columns, _ = keras.ops.shape(maps)
     return tf.image.resize(maps, (factor * rows, factor * columns))
 
