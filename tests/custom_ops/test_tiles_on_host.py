@@ -20,7 +20,7 @@ pytestmark = [
 def library(tmp_path_factory):
     path = tmp_path_factory.mktemp("tiles") / "tiles.so"
     flags = (
-        *("-std=c++17", "-O1", "-fPIC", "-shared", "-fno-strict-aliasing"),
+        *("-std=c++17", "-fPIC", "-shared", "-fno-strict-aliasing"),
         *("-Wall", "-Wextra", "-Werror", "-Wno-psabi"),
         *("-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"),
         # As if the processor had all of it.
