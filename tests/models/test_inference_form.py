@@ -106,9 +106,7 @@ def test_refuses(tiny_radn):
         inference_model(tiny_radn(), "float16")
     with pytest.raises(ValueError, match="ResidualBaseline"):
         inference_model(ResidualBaseline(filters=(8, 8, 8), blocks=1))
-    with pytest.raises(
-        ValueError, match=r"presets compact, lite only.*'radn1'"
-    ):
+    with pytest.raises(ValueError, match=r"presets .*\blite only.*'radn1'"):
         inference_model("radn1")
     network = inference_model(tiny_radn())
     with pytest.raises(ValueError, match=r"\(batch, height, width, 3\)"):
