@@ -76,14 +76,6 @@ RADN_PRESETS = {
             "deform_units": 3,
             "attention_pool": 2,
         },
-        "weights": {
-            "file": "compact_v1.npz",
-            "sha256": (
-                "301500746a1d9f5ff2eed55be479123f"
-                "86f4e56cecf0baa7a0cc000d22e497e9"
-            ),
-            "psnr": {"GoPro": 27.90, "Kodak": 27.06},
-        },
     },
     "lite": {
         "description": "Narrow, with few units, for phones and CPUs.",
@@ -100,12 +92,12 @@ RADN_PRESETS = {
             "attention_pool": 2,
         },
         "weights": {
-            "file": "lite_v4.npz",
+            "file": "lite_v5.npz",
             "sha256": (
-                "cb34540b0a2b2f99f09b9b7f676cc1a9"
-                "6e47321e6b32315d0a86ce12e04734d9"
+                "31babf8ac122eab7d18f2d9a1480005d"
+                "3f310fcec3dc345276c91de9d8af09b6"
             ),
-            "psnr": {"GoPro": 27.87, "Kodak": 26.94},
+            "psnr": {"GoPro": 28.07, "Kodak": 27.11},
         },
     },
 }
