@@ -19,7 +19,6 @@ time and the speed of the input pipeline follow.
 import argparse
 import collections
 import itertools
-import math
 import os
 import re
 import tempfile
@@ -36,6 +35,8 @@ from keras_radn import RADN
 from keras_radn.datasets import SyntheticBlur, patch_dataset
 from keras_radn.inference.benchmark import (
     alone_of,
+    calibration,
+    calibration_gmacs,
     device_name,
     gigaflop,
     is_product,
@@ -50,7 +51,7 @@ COPIED_GB = 0.4
 
 # The calibration of `keras-radn benchmark` has 360 rows, for which oneDNN has
 # only reference code on processors without AVX-512.
-PLAIN_SHAPE = 1, 320, 640, 128
+PLAIN_ROWS = 320
 
 
 def main() -> None:
@@ -93,7 +94,7 @@ def measure(config: TrainingConfig, repetitions: int) -> None:
         step,
         separate,
         alone_of(products),
-        plain_convolution(keras.DTypePolicy(config.dtype).compute_dtype),
+        calibration(keras.DTypePolicy(config.dtype).compute_dtype, PLAIN_ROWS),
         copying(),
         repetitions=repetitions,
     )
@@ -107,7 +108,7 @@ def measure(config: TrainingConfig, repetitions: int) -> None:
     print(f"\nIts convolutions alone take {alone:.2f} s.\n", flush=True)
     print_roofline(
         products,
-        2e-9 * math.prod(PLAIN_SHAPE) * 9 * PLAIN_SHAPE[-1] / plain,
+        2 * calibration_gmacs(PLAIN_ROWS) / plain,
         COPIED_GB / copy,
         alone,
         seconds[0],
@@ -175,16 +176,6 @@ def print_roofline(
 def size_in_gb(tensor: tf.Tensor) -> float:
     """Returns the size of a tensor whose shape is known, in 10^9 bytes."""
     return tensor.shape.num_elements() * tensor.dtype.size / 1e9
-
-
-def plain_convolution(dtype: str):
-    """Returns a call of a 3x3 convolution with as many filters as channels."""
-    channels = PLAIN_SHAPE[-1]
-    tensors = [
-        tf.cast(tf.random.normal(shape), dtype)
-        for shape in (PLAIN_SHAPE, [3, 3, channels, channels])
-    ]
-    return tf.function(lambda: tf.nn.conv2d(*tensors, 1, "SAME"))
 
 
 def copying():

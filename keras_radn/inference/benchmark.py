@@ -25,7 +25,7 @@ from keras_radn.peers import PRESETS as PEERS
 _PRODUCTS = ("Conv2D", "MatMul", "DepthwiseConv")
 
 # The calibration is a 3x3 convolution of 128 to 128 channels at 640x360.
-_CALIBRATION_GMACS = 640 * 360 * 9 * 128 * 128 / 1e9
+_CALIBRATION_ROWS = 360
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Measurement:
     @property
     def share(self) -> float:
         """MACs per second to those of the calibration."""
-        return self.gmacs / _CALIBRATION_GMACS / self.ratio
+        return self.gmacs / calibration_gmacs() / self.ratio
 
     @property
     def overhead(self) -> float | None:
@@ -186,11 +186,18 @@ def device_name() -> str:
     return details.get("device_name", "GPU")
 
 
-def calibration(dtype: str) -> Callable[[], tf.Tensor]:
-    """A 3x3 convolution of 128 to 128 channels at 640x360."""
+def calibration_gmacs(rows: int = _CALIBRATION_ROWS) -> float:
+    """Multiply-accumulates of the calibration in 10^9."""
+    return rows * 640 * 9 * 128 * 128 / 1e9
+
+
+def calibration(
+    dtype: str, rows: int = _CALIBRATION_ROWS
+) -> Callable[[], tf.Tensor]:
+    """A 3x3 convolution of 128 to 128 channels at 640x360, or other rows."""
     tensors = [
         tf.cast(tf.random.normal(shape), dtype)
-        for shape in ([1, 360, 640, 128], [3, 3, 128, 128])
+        for shape in ([1, rows, 640, 128], [3, 3, 128, 128])
     ]
     return tf.function(lambda: tf.nn.conv2d(*tensors, 1, "SAME"))
 

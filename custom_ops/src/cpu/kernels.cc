@@ -82,14 +82,14 @@ inline void SumChannels(Packet<T, kLanes, kPaired>, const Plan<C>& plan,
   }
 }
 
-// Calls visit(first position of the output, number of positions, image) for
-// runs of positions whose samples the plan has by then.
+// Calls visit(plan, first position of the output, number of positions, image)
+// for runs of positions whose samples the plan has by then.
 template <typename T, typename C, typename Visit>
-inline void ForPlanned(const Samples<T>& from, const C* mask,
-                       const Plan<C>& plan, int64_t begin, int64_t end,
-                       const Visit& visit) {
+inline void ForPlanned(const Samples<T>& from, const C* mask, int64_t begin,
+                       int64_t end, void* scratch, const Visit& visit) {
   const Geometry& g = from.geometry;
   const Layout& layout = from.layout;
+  const Plan<C> plan = MakePlan<C>(g, layout, -1, scratch);
   const int64_t image_size = g.height * g.width * layout.map_pixel;
   ForTiles(
       g, begin, end, plan.positions,
@@ -97,7 +97,7 @@ inline void ForPlanned(const Samples<T>& from, const C* mask,
         const int64_t at = row * g.out_width + x;
         Locate(g, layout, i, x, count, from.offset + at * layout.offset_pixel,
                mask == nullptr ? nullptr : mask + at * g.samples(), plan);
-        visit(at, count, from.map + image * image_size);
+        visit(plan, at, count, from.map + image * image_size);
       });
 }
 
@@ -105,16 +105,16 @@ template <typename T, typename C>
 void Sum(const Samples<T>& from, T* outputs, int64_t begin, int64_t end,
          void* scratch) {
   const Layout& layout = from.layout;
-  const Plan<C> plan = MakePlan<C>(from.geometry, layout, -1, scratch);
   const int64_t samples = from.geometry.samples();
-  ForPlanned(from, from.mask, plan, begin, end,
-             [&](int64_t at, int64_t count, const T* pixels) {
-               for (int64_t p = 0; p < count; ++p) {
-                 SumChannels<4 / WidestPacket<T>::kParts>(
-                     WidestPacket<T>(), plan, p * samples, pixels,
-                     outputs + (at + p) * layout.out_pixel, layout.depth);
-               }
-             });
+  ForPlanned(
+      from, from.mask, begin, end, scratch,
+      [&](const Plan<C>& plan, int64_t at, int64_t count, const T* pixels) {
+        for (int64_t p = 0; p < count; ++p) {
+          SumChannels<4 / WidestPacket<T>::kParts>(
+              WidestPacket<T>(), plan, p * samples, pixels,
+              outputs + (at + p) * layout.out_pixel, layout.depth);
+        }
+      });
 }
 
 // One sample of all channels of its group.
@@ -145,11 +145,10 @@ template <typename T, typename C>
 void Columns(const Samples<T>& from, T* outputs, int64_t begin, int64_t end,
              void* scratch) {
   const Layout& layout = from.layout;
-  const Plan<C> plan = MakePlan<C>(from.geometry, layout, -1, scratch);
   const int64_t samples = from.geometry.samples();
   ForPlanned(
-      from, from.mask, plan, begin, end,
-      [&](int64_t at, int64_t count, const T* pixels) {
+      from, from.mask, begin, end, scratch,
+      [&](const Plan<C>& plan, int64_t at, int64_t count, const T* pixels) {
         for (int64_t p = 0; p < count; ++p) {
           for (int64_t k = 0; k < samples; ++k) {
             const int64_t j = p * samples + k;
@@ -204,12 +203,11 @@ void CoordinateGradient(const Samples<T>& from, const T* gradient,
                         int64_t end, void* scratch) {
   const Geometry& g = from.geometry;
   const Layout& layout = from.layout;
-  const Plan<C> plan = MakePlan<C>(g, layout, -1, scratch);
   const int64_t samples = g.samples();
   const C* no_mask = nullptr;
   ForPlanned(
-      from, no_mask, plan, begin, end,
-      [&](int64_t at, int64_t count, const T* pixels) {
+      from, no_mask, begin, end, scratch,
+      [&](const Plan<C>& plan, int64_t at, int64_t count, const T* pixels) {
         for (int64_t p = 0; p < count; ++p) {
           for (int64_t k = 0; k < samples; ++k) {
             const int64_t j = p * samples + k, sample = at * samples + j;

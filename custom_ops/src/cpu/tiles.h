@@ -44,13 +44,27 @@ inline void ConfigureBlocks(int64_t pixels, int64_t depth) {
   ConfigureTiles(config);
 }
 
+// Adds the products of a tile's depth to the sums of one block of 16 pixels, or
+// of both.
+template <int kPixelsTile0, int kPixelsTile1, int kWeightsTile>
+inline void AddProducts(const Bfloat16* x, int64_t step,
+                        const Bfloat16* weights, int64_t row, bool both) {
+  constexpr int64_t kBytes = sizeof(Bfloat16);
+  LoadTile<kWeightsTile>(weights, row * kBytes);
+  LoadTile<kPixelsTile0>(x, step * kBytes);
+  MultiplyAddTiles<kSums0, kPixelsTile0, kWeightsTile>();
+  if (both) {
+    LoadTile<kPixelsTile1>(x + kTileRows * step, step * kBytes);
+    MultiplyAddTiles<kSums1, kPixelsTile1, kWeightsTile>();
+  }
+}
+
 // `weights` are those of 16 filters, of which two rows, pairs of channels, are
 // `row` elements apart.
 template <typename Window, typename Finish>
 void MultiplyTiles(const Window& window, int64_t pixel, int64_t pixels,
                    const Bfloat16* weights, int64_t row, int64_t filter,
                    const Finish& finish) {
-  constexpr int64_t kBytes = sizeof(Bfloat16);
   const int64_t step = window.step, rest = window.depth % kTileDepth;
   const bool both = pixels > kTileRows;
   ZeroTile<kSums0>();
@@ -59,22 +73,11 @@ void MultiplyTiles(const Window& window, int64_t pixel, int64_t pixels,
     const Bfloat16* x = window.line[i] + pixel * step;
     const Bfloat16* last = x + window.depth - rest;
     for (; x < last; x += kTileDepth, weights += kTileRows * row) {
-      LoadTile<kWeights>(weights, row * kBytes);
-      LoadTile<kPixels0>(x, step * kBytes);
-      MultiplyAddTiles<kSums0, kPixels0, kWeights>();
-      if (both) {
-        LoadTile<kPixels1>(x + kTileRows * step, step * kBytes);
-        MultiplyAddTiles<kSums1, kPixels1, kWeights>();
-      }
+      AddProducts<kPixels0, kPixels1, kWeights>(x, step, weights, row, both);
     }
     if (rest > 0) {
-      LoadTile<kRestWeights>(weights, row * kBytes);
-      LoadTile<kRestPixels0>(x, step * kBytes);
-      MultiplyAddTiles<kSums0, kRestPixels0, kRestWeights>();
-      if (both) {
-        LoadTile<kRestPixels1>(x + kTileRows * step, step * kBytes);
-        MultiplyAddTiles<kSums1, kRestPixels1, kRestWeights>();
-      }
+      AddProducts<kRestPixels0, kRestPixels1, kRestWeights>(x, step, weights,
+                                                            row, both);
       weights += rest / 2 * row;
     }
   }
