@@ -6,9 +6,10 @@ ADDONS := .venv-addons
 NEWEST := .venv-newest-keras
 BACKENDS := .venv-jax .venv-torch
 
-# Each has half of the tests in their order, so that what the tests of a file
-# share is built once; the one that is done first takes from the other's rest.
-WORKERS := -n 2 --dist worksteal
+# Each has a part of the tests in their order, so that what the tests of a file
+# share is built once; the one that is done first takes from the others' rest.
+# One more than cores, since many tests wait for programs that they start.
+WORKERS := -n 3 --dist worksteal
 
 # What the compiled library is made of.
 SOURCES := $(wildcard custom_ops/*.* custom_ops/src/*.* custom_ops/src/*/*.*)

@@ -1,6 +1,9 @@
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# What fails in tf2onnx fails the test; it would copy every graph to go on.
+os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "False")
 
 import keras_radn  # before Keras, so that TensorFlow says nothing
 
@@ -23,6 +26,14 @@ TINY_RADN = {
 }
 # Every kind of layer once, for what takes long to trace.
 SMALL_RADN = {**TINY_RADN, "encoder_units": (1, 1, 1), "deform_units": 1}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def garbage():
+    """Looks seldom for garbage among the old objects, never among modules."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*gc.get_threshold()[:2], 100)
 
 
 @pytest.fixture(autouse=True)

@@ -19,13 +19,14 @@ from keras_radn.models.packaged_weights import read_weights
 from keras_radn.training import compare, time_limit, train
 from keras_radn.training.callbacks import Checkpoint
 from keras_radn.training.time_limit import TimeLimit
-from tests.backends.test_deblurring import OTHER, command, python
+from tests.backends.test_deblurring import (
+    OTHER,
+    WITHOUT_TENSORFLOW,
+    command,
+    python,
+)
 from tests.training.logs import interrupts
 from tests.training.recipes import SMALL_BASELINE, short_recipe
-
-WITHOUT_TENSORFLOW = pytest.mark.skipif(
-    not OTHER, reason="tests/training does it"
-)
 
 
 @pytest.fixture
@@ -158,6 +159,7 @@ def test_a_run_goes_on_for_a_time(config, tmp_path):
     assert read_log(tmp_path)["learning_rate"][-1] == 0
 
 
+@WITHOUT_TENSORFLOW
 @pytest.mark.slow
 def test_evaluation(pairs_folder, tmp_path):
     """For the identity, the PSNR equals that of the pixels in NumPy."""

@@ -164,6 +164,7 @@ def test_options_that_do_not_go_together(options, message, capsys):
         (["{picture}", "--force", "-o", "{picture}"], "one of the inputs"),
         (["{picture}", "{tmp}/b", "-o", "{tmp}/a.png"], "give a folder"),
         (["{picture}", "-o", "{tmp}/a.xyz"], "not an image format"),
+        (["{tmp}/none.png", "-o", "{tmp}/a.png"], "there is no such file"),
         (
             ["{picture}", "-o", "{tmp}/a.png", "--max-megapixels", "0.001"],
             "photo.png: has more than 0.001 megapixels",

@@ -74,12 +74,3 @@ def test_installed_command(picture, tmp_path):
     before, after = pixels(picture), pixels(target)
     assert after.shape == before.shape
     assert not np.array_equal(before, after)
-
-    failed = subprocess.run(
-        [command, "deblur", tmp_path / "none.png", "-o", tmp_path / "b.png"],
-        capture_output=True,
-        text=True,
-    )
-    assert failed.returncode == 1
-    assert failed.stderr.count("\n") == 1
-    assert "there is no such file" in failed.stderr

@@ -16,8 +16,9 @@ def test_concurrent_calls_give_the_same_bits(dtype):
 
 @pytest.mark.slow
 def test_number_of_threads_does_not_change_a_bit():
-    printed = set()
-    for threads in (1, 2, 7):
+    dtypes = ("float32", "bfloat16", "float64")
+    printed = {" ".join(map(digest.digest, dtypes)) + "\n"}
+    for threads in (1, 7):
         done = subprocess.run(
             [sys.executable, "-m", "tests.ops.digest"],
             env={**os.environ, "TF_NUM_INTRAOP_THREADS": str(threads)},
@@ -27,7 +28,6 @@ def test_number_of_threads_does_not_change_a_bit():
         )
         printed.add(done.stdout)
     assert len(printed) == 1
-    assert len(printed.pop().split()) == 3
 
 
 @pytest.mark.nightly
