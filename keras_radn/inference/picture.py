@@ -7,11 +7,7 @@ from keras_radn.inference.planning import Job
 from keras_radn.inference.report import Report
 from keras_radn.pictures.comparison import before_and_after
 from keras_radn.pictures.reading import read_pages
-from keras_radn.pictures.writing import (
-    PageWriter,
-    check_pages,
-    save_pages,
-)
+from keras_radn.pictures.writing import PageWriter, save_pages
 
 
 def process_picture(
@@ -41,13 +37,13 @@ def process_picture(
     """
     pages = read_pages(job.source)
     first, second = next(pages), next(pages, None)
-    check_pages(first, job.target, several=second is not None)
-    job.make_folder()
     report.height, report.width = first.pixels.shape[:2]
 
     written = []
     try:
         with PageWriter(job.target, quality, force) as writer:
+            writer.check(first, several=second is not None)
+            job.make_folder()
             for page in chain([first], [second] if second else [], pages):
                 report.notes += (n for n in page.notes if n not in report.notes)
                 sharp = page.with_pixels(deblurrer(page.pixels, progress))

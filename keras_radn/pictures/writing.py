@@ -96,6 +96,24 @@ class PageWriter:
     def __enter__(self) -> "PageWriter":
         return self
 
+    def check(self, picture: Picture, several: bool = False) -> None:
+        """Refuses what the file cannot hold, before any work is done for it.
+
+        Args:
+            picture: the first one; what counts is whether it has alpha.
+            several: whether there are more.
+
+        Raises:
+            ValueError: if the picture has alpha and the format has none, or
+                there are several and it is not TIFF.
+        """
+        _check_alpha(picture, self._format)
+        if several and self._format != "TIFF":
+            raise ValueError(
+                "has several pages, which only .tif files hold; choose such an "
+                "output."
+            )
+
     def add(self, picture: Picture) -> None:
         """Writes a picture; a second one as the next page of a TIFF file.
 
@@ -172,29 +190,6 @@ def save_pages(
         for page in pages:
             writer.add(page)
     return writer.notes
-
-
-def check_pages(
-    picture: Picture, path: str | os.PathLike, several: bool = False
-) -> None:
-    """Refuses a file that cannot hold pages, before any work is done for it.
-
-    Args:
-        picture: the first one; what counts is whether it has alpha.
-        path: where they are to be written.
-        several: whether there are more.
-
-    Raises:
-        ValueError: if the picture has alpha and the format has none, or there
-            are several pages and it is not TIFF.
-    """
-    format_ = output_format(path)
-    _check_alpha(picture, format_)
-    if several and format_ != "TIFF":
-        raise ValueError(
-            "has several pages, which only .tif files hold; choose such an "
-            "output."
-        )
 
 
 def _check_alpha(picture, format_):

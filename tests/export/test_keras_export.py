@@ -22,32 +22,25 @@ np.save(sys.argv[3], loaded.serve(images))
 """
 
 
-def around_a_layer():
-    """Builds a user's own model, of a shape that converters know."""
-    inputs = keras.Input((24, 32, 3), name="images")
-    x = keras.layers.Conv2D(8, 3, padding="same")(inputs)
-    x = keras_radn.layers.DeformableConv2D(4, 3, implementation="native")(x)
-    x = keras_radn.layers.DenseDeformableModule(8, 2, 4)(x)
-    x = keras_radn.layers.SelfAttention(4, pool_size=2)(x)
-    return keras.Model(inputs, x)
-
-
 @pytest.fixture(
     params=[
-        "around a layer",
-        "around a network",
+        "a user's model",
         pytest.param("a clone", marks=pytest.mark.nightly),
     ]
 )
 def model(request, tiny_radn):
-    if request.param == "around a layer":
-        model = around_a_layer()
+    """A user's own model around layers and a network, or a cloned network."""
+    network = tiny_radn(**SMALL_RADN, image_shape=(24, 32, 3))
+    if request.param == "a clone":
+        model = keras.models.clone_model(network)
     else:
-        network = tiny_radn(**SMALL_RADN, image_shape=(24, 32, 3))
-        if request.param == "a clone":
-            return keras.models.clone_model(network)
         inputs = keras.Input((24, 32, 3), name="images")
-        model = keras.Model(inputs, keras.layers.ReLU()(network(inputs)))
+        x = keras_radn.layers.DeformableConv2D(8, 3, implementation="native")(
+            inputs
+        )
+        x = keras_radn.layers.SelfAttention(4, pool_size=2)(x)
+        x = keras.layers.Conv2D(3, 3, padding="same")(x)
+        model = keras.Model(inputs, keras.layers.ReLU()(network(x)))
     randomize(model)
     return model
 
