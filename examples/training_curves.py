@@ -15,5 +15,5 @@ TARGET = FOLDER.parent / "docs" / "pictures" / "training.png"
 
 
 if __name__ == "__main__":
-    figure = training_curves({"lite_v5": FOLDER / "training_log.csv"})
+    figure = training_curves({"lite_v6": FOLDER / "training_log.csv"})
     figure.savefig(TARGET, dpi=120)

@@ -92,12 +92,12 @@ RADN_PRESETS = {
             "attention_pool": 2,
         },
         "weights": {
-            "file": "lite_v5.npz",
+            "file": "lite_v6.npz",
             "sha256": (
-                "31babf8ac122eab7d18f2d9a1480005d"
-                "3f310fcec3dc345276c91de9d8af09b6"
+                "7d64415fc5a0d6e6dc4e4008cfd975a4"
+                "9dcc24ab446d8c4646c96e2df7fc0878"
             ),
-            "psnr": {"GoPro": 28.07, "Kodak": 27.11},
+            "psnr": {"GoPro": 28.25, "Kodak": 27.33},
         },
     },
 }
