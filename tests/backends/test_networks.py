@@ -8,7 +8,7 @@ import keras_radn
 from keras_radn.models.packaged_weights import write_weights
 from tests.backends import networks
 from tests.backends.gradients import float64
-from tests.conftest import TINY_RADN
+from tests.conftest import SMALL_RADN, TINY_RADN
 
 
 @pytest.mark.slow
@@ -73,7 +73,7 @@ def test_recipe_of_the_training():
     rate = keras_radn.optimizers.WarmupStableDecay(
         2e-3, steps=5, warmup_steps=2, decay_steps=2, changes=[(3, 1e-3)]
     )
-    model = keras_radn.RADN(**TINY_RADN, dtype="mixed_bfloat16")
+    model = keras_radn.RADN(**SMALL_RADN, dtype="mixed_bfloat16")
     model.compile(
         keras_radn.optimizers.ConvMuon(
             rate,
