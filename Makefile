@@ -103,8 +103,8 @@ $(READY) $(NEWEST)/.ready: %/.ready: pyproject.toml $(SOURCES)
 	@$*/bin/pip install --quiet --upgrade pip
 	@$*/bin/pip install --quiet --no-deps --editable . & \
 		$*/bin/python -c $(REQUIREMENTS) >$*/requirements.txt && \
-		$*/bin/pip install --quiet --requirement $*/requirements.txt --group dev && \
-		wait $$!
+		$*/bin/pip install --quiet --requirement $*/requirements.txt --group dev; \
+		status=$$?; wait $$! && exit $$status
 	@touch $@
 
 # Not tensorflow-cpu: the addons' wheel wants symbols that only the other has.

@@ -74,3 +74,12 @@ def test_installed_command(picture, tmp_path):
     before, after = pixels(picture), pixels(target)
     assert after.shape == before.shape
     assert not np.array_equal(before, after)
+
+    failed = subprocess.run(
+        [command, "evaluate", "a", "--csv", "no/a.csv"],
+        capture_output=True,
+        text=True,
+    )
+    assert failed.returncode == 1
+    assert failed.stderr.count("\n") == 1
+    assert "no such folder" in failed.stderr
