@@ -95,7 +95,196 @@ absl::Status DeformUnitsGradientShape(InferenceContext* c) {
       c, {"offset_kernels", "offset_biases", "kernels", "gammas", "betas"});
 }
 
+// Shapes of the outputs and of the norm's channels.
+absl::Status ConvolutionTrainingShape(InferenceContext* c) {
+  ShapeHandle features, kernel, shape;
+  bool transposed, norm_first;
+  std::vector<ShapeHandle> gammas;
+  TF_RETURN_IF_ERROR(c->GetAttr("transposed", &transposed));
+  TF_RETURN_IF_ERROR(c->GetAttr("norm_first", &norm_first));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 4, &features));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 4, &kernel));
+  TF_RETURN_IF_ERROR(c->input("gammas", &gammas));
+  const DimensionHandle filters = c->Dim(kernel, transposed ? 2 : 3);
+  TF_RETURN_IF_ERROR(c->ReplaceDim(features, 3, filters, &shape));
+  for (int i = 1; transposed && i < 3; ++i) {
+    DimensionHandle side;
+    TF_RETURN_IF_ERROR(c->Multiply(c->Dim(features, i), 2, &side));
+    TF_RETURN_IF_ERROR(c->ReplaceDim(shape, i, side, &shape));
+  }
+  const bool behind = !gammas.empty() && !norm_first;
+  const ShapeHandle moments =
+      gammas.empty() ? c->Vector(0)
+                     : c->Vector(norm_first ? c->Dim(features, 3) : filters);
+  TF_RETURN_IF_ERROR(c->set_output("outputs", {shape}));
+  TF_RETURN_IF_ERROR(
+      c->set_output("products", {behind ? shape : c->MakeShape({0, 0, 0, 0})}));
+  TF_RETURN_IF_ERROR(c->set_output("mean", {moments}));
+  return c->set_output("variance", {moments});
+}
+
+absl::Status ContextTrainingShape(InferenceContext* c) {
+  ShapeHandle features, shape;
+  DimensionHandle channels, side;
+  std::vector<int64_t> sizes;
+  std::vector<ShapeHandle> averages;
+  TF_RETURN_IF_ERROR(c->GetAttr("sizes", &sizes));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 4, &features));
+  for (const int64_t size : sizes) {
+    shape = features;
+    for (int i = 1; i < 3; ++i) {
+      TF_RETURN_IF_ERROR(c->Add(c->Dim(features, i), size - 1, &side));
+      TF_RETURN_IF_ERROR(c->Divide(side, size, false, &side));
+      TF_RETURN_IF_ERROR(c->ReplaceDim(shape, i, side, &shape));
+    }
+    averages.push_back(shape);
+  }
+  TF_RETURN_IF_ERROR(c->Add(c->Dim(features, 3), sizes.size(), &channels));
+  TF_RETURN_IF_ERROR(c->ReplaceDim(features, 3, channels, &shape));
+  TF_RETURN_IF_ERROR(c->set_output("outputs", {shape}));
+  return c->set_output("averages", averages);
+}
+
+absl::Status ContextGradientShape(InferenceContext* c) {
+  ShapeHandle gradient;
+  DimensionHandle channels;
+  std::vector<int64_t> sizes;
+  std::vector<ShapeHandle> shapes;
+  TF_RETURN_IF_ERROR(c->GetAttr("sizes", &sizes));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 4, &gradient));
+  TF_RETURN_IF_ERROR(c->Subtract(c->Dim(gradient, 3), sizes.size(), &channels));
+  TF_RETURN_IF_ERROR(c->ReplaceDim(gradient, 3, channels, &gradient));
+  TF_RETURN_IF_ERROR(c->set_output("to_features", {gradient}));
+  for (const char* name : {"kernels", "biases"}) {
+    TF_RETURN_IF_ERROR(c->input(name, &shapes));
+    TF_RETURN_IF_ERROR(c->set_output(std::string("to_") + name, shapes));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ConvolutionGradientShape(InferenceContext* c) {
+  std::vector<ShapeHandle> shapes;
+  for (const char* name : {"features", "kernel", "gammas", "betas"}) {
+    TF_RETURN_IF_ERROR(c->input(name, &shapes));
+    TF_RETURN_IF_ERROR(c->set_output(std::string("to_") + name, shapes));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
+
+REGISTER_OP("KerasRadn>ContextTraining")
+    .Input("features: T")
+    .Input("kernels: N * float")
+    .Input("biases: N * float")
+    .Output("outputs: T")
+    .Output("averages: N * float")
+    .Attr("N: int >= 1")
+    .Attr("sizes: list(int)")
+    .Attr("T: {bfloat16, float}")
+    .SetShapeFn(ContextTrainingShape)
+    .Doc(R"doc(
+Appends to the channels for each size
+
+    enlarge(conv1x1(average(features, size), kernel) + bias).
+
+features: `[batch, height, width, channels]`.
+kernels: `[1, 1, channels, 1]` each.
+biases: `[1]` each.
+outputs: `[batch, height, width, channels + N]`.
+averages: of windows of size times size pixels, the last of which may be
+  partial, `[batch, ceil(height / size), ceil(width / size), channels]`.
+sizes: sides of the windows, which the maps are enlarged by bilinearly.
+)doc");
+
+REGISTER_OP("KerasRadn>ContextGradient")
+    .Input("gradient: T")
+    .Input("averages: N * float")
+    .Input("kernels: N * float")
+    .Input("biases: N * float")
+    .Output("to_features: T")
+    .Output("to_kernels: N * float")
+    .Output("to_biases: N * float")
+    .Attr("N: int >= 1")
+    .Attr("sizes: list(int)")
+    .Attr("T: {bfloat16, float}")
+    .SetShapeFn(ContextGradientShape)
+    .Doc(R"doc(
+The gradients of ContextTraining's inputs, from that of its outputs.
+
+gradient: as the outputs.
+averages: of that operation; the other inputs are its own.
+to_features: as the features; the others are as their names say.
+)doc");
+
+REGISTER_OP("KerasRadn>ConvolutionTraining")
+    .Input("features: T")
+    .Input("kernel: float")
+    .Input("gammas: N * float")
+    .Input("betas: N * float")
+    .Input("means: M * float")
+    .Input("variances: M * float")
+    .Output("outputs: T")
+    .Output("products: T")
+    .Output("mean: float")
+    .Output("variance: float")
+    .Attr("N: int >= 0")
+    .Attr("M: int >= 0")
+    .Attr("T: {bfloat16, float}")
+    .Attr("epsilon: float")
+    .Attr("transposed: bool")
+    .Attr("norm_first: bool")
+    .SetShapeFn(ConvolutionTrainingShape)
+    .Doc(R"doc(
+A convolution in training: with norm_first
+
+    conv(max(0, norm(features, gamma, beta)), kernel),
+
+otherwise max(0, norm(conv(features, kernel), gamma, beta)), or without a norm
+conv(features, kernel). norm is as in DenseBlockTraining.
+
+features: `[batch, height, width, channels]`, not empty if there is a norm.
+kernel: `[1, 1, channels, filters]` or `[3, 3, channels, filters]`, of a
+  convolution with zeros around the features; if transposed, that of a
+  transposed convolution with stride 2, `[4, 4, filters, channels]`.
+gammas: one of as many elements as the norm has channels, or none.
+betas: as the gammas.
+means: none, or what the norm uses in place of the batch's.
+variances: as the means.
+outputs: `[batch, height, width, filters]`, or of twice the height and width.
+products: what a norm behind the convolution reads; otherwise empty.
+mean: that the norm uses.
+variance: that the norm uses, biased.
+)doc");
+
+REGISTER_OP("KerasRadn>ConvolutionGradient")
+    .Input("gradient: T")
+    .Input("features: T")
+    .Input("products: T")
+    .Input("mean: float")
+    .Input("variance: float")
+    .Input("kernel: float")
+    .Input("gammas: N * float")
+    .Input("betas: N * float")
+    .Output("to_features: T")
+    .Output("to_kernel: float")
+    .Output("to_gammas: N * float")
+    .Output("to_betas: N * float")
+    .Attr("N: int >= 0")
+    .Attr("T: {bfloat16, float}")
+    .Attr("epsilon: float")
+    .Attr("transposed: bool")
+    .Attr("norm_first: bool")
+    .Attr("fixed: bool")
+    .SetShapeFn(ConvolutionGradientShape)
+    .Doc(R"doc(
+The gradients of ConvolutionTraining's inputs, from that of its outputs.
+
+gradient: as the outputs.
+features: this and the other inputs are those and the outputs of that operation.
+to_features: as the features; the others are as their names say.
+fixed: whether the mean and the variance are not those of the batch.
+)doc");
 
 REGISTER_OP("KerasRadn>DenseBlockTraining")
     .Input("features: T")

@@ -111,8 +111,7 @@ def call_op(
         inputs: its features.
         units: weights of each of its units.
         norms: all norms of the units, in their order.
-        *arguments: what the operation has between the epsilon of the norms and
-            their fixed moments.
+        *arguments: what the operation has behind the epsilon of the norms.
 
     Returns:
         The outputs of the operation.
@@ -123,7 +122,7 @@ def call_op(
         [[ops.cast(weight, "float32") for weight in unit] for unit in units],
         norms[0].epsilon,
         *arguments,
-        [norm.moving_moments() for norm in norms] if frozen else (),
+        fixed=[norm.moving_moments() for norm in norms] if frozen else (),
     )
     if not frozen:
         _average(norms, moments)

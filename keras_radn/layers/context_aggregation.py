@@ -68,7 +68,18 @@ class ContextAggregation(keras.layers.Layer):
         for conv in self.convs:
             conv.build(input_shape)
 
-    def call(self, inputs):
+    def call(self, inputs, training=None):
+        if training and self._has_training_op():
+            kernels, biases = (
+                [ops.cast(weight, "float32") for weight in weights]
+                for weights in zip(
+                    *((conv.kernel, conv.bias) for conv in self.convs),
+                    strict=True,
+                )
+            )
+            return backend.context_training(
+                inputs, kernels, biases, self.pool_sizes
+            )
         _, height, width, _ = ops.shape(inputs)
         scales = [inputs]
         # Sums of 32x32 numbers stop growing in bfloat16, in which TensorFlow
@@ -81,6 +92,14 @@ class ContextAggregation(keras.layers.Layer):
             upsampled = upsampled[:, :height, :width, :]
             scales.append(ops.cast(upsampled, inputs.dtype))
         return ops.concatenate(scales, axis=-1)
+
+    def _has_training_op(self):
+        return (
+            self.filters == 1
+            and len(self.pool_sizes) > 0
+            and self.compute_dtype in ("float32", "bfloat16")
+            and backend.has_training_ops()
+        )
 
     def compute_output_shape(self, input_shape):
         *outer, channels = input_shape

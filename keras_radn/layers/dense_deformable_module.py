@@ -153,8 +153,12 @@ class DenseDeformableModule(keras.layers.Layer):
             for conv, norm in zip(self.convs, self.norms, strict=True):
                 x = ops.relu(norm(conv(features), training=training))
                 features = ops.concatenate([features, x], axis=-1)
-        x = self.reduction(features)
-        return ops.relu(self.reduction_norm(x, training=training))
+        norm = self.reduction_norm
+        if training and norms_of_one_op([norm], self.compute_dtype):
+            weights = self.reduction.kernel, norm.gamma, norm.beta
+            op = backend.convolution_training
+            return call_op(op, features, [weights], [norm])
+        return ops.relu(norm(self.reduction(features), training=training))
 
     def _has_training_op(self):
         return (

@@ -1,7 +1,12 @@
 import keras
 from keras import ops
 
-from keras_radn.layers.batch_normalization import network_norm
+from keras_radn.layers.batch_normalization import (
+    call_op,
+    network_norm,
+    norms_of_one_op,
+)
+from keras_radn.ops import backend
 
 
 @keras.saving.register_keras_serializable("keras_radn")
@@ -60,6 +65,11 @@ class Transition(keras.layers.Layer):
         self.conv.build(input_shape)
 
     def call(self, inputs, training=None):
+        if training and norms_of_one_op([self.norm], self.compute_dtype):
+            weights = self.conv.kernel, self.norm.gamma, self.norm.beta
+            op = backend.convolution_training
+            norm_first = True
+            return call_op(op, inputs, [weights], [self.norm], norm_first)
         return self.conv(ops.relu(self.norm(inputs, training=training)))
 
     def compute_output_shape(self, input_shape):

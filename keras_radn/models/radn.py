@@ -14,6 +14,7 @@ from keras_radn.layers import (
     Transition,
 )
 from keras_radn.layers.batch_normalization import network_norm
+from keras_radn.layers.conv2d_transpose import Conv2DTranspose
 from keras_radn.models.deblurring_model import (
     DeblurringModel,
     apply_reconstruction,
@@ -359,7 +360,7 @@ def apply_decoder_block(
 
 def apply_deconvolution(x, filters, synchronized, dtype, name):
     """Doubles height and width; the kernel is a multiple of the stride."""
-    x = layers.Conv2DTranspose(
+    x = Conv2DTranspose(
         filters,
         4,
         strides=2,

@@ -191,6 +191,110 @@ def _deform_units_gradient(op: Any, gradient: tf.Tensor, *_: tf.Tensor) -> list:
     return [to_features, *itertools.chain(*to_weights), *_none(fixed)]
 
 
+def context(
+    features: tf.Tensor,
+    kernels: Sequence[tf.Tensor],
+    biases: Sequence[tf.Tensor],
+    sizes: Sequence[int],
+) -> tf.Tensor:
+    """Appends averages of the features over windows of several sizes.
+
+    Each is `enlarge(conv1x1(average(features)) + bias)`, enlarged bilinearly.
+
+    Args:
+        features: `(batch, height, width, channels)`, float32 or bfloat16.
+        kernels: float32 `(1, 1, channels, 1)` each.
+        biases: float32 `(1,)` each.
+        sizes: sides of the windows; the last windows may be partial.
+
+    Returns:
+        `(batch, height, width, channels + sizes)` in the dtype of `features`.
+    """
+    return (
+        library.load()
+        .ops.keras_radn_context_training(features, kernels, biases, sizes=sizes)
+        .outputs
+    )
+
+
+@tf.RegisterGradient("KerasRadn>ContextTraining")
+def _context_gradient(op: Any, gradient: tf.Tensor, *_: tf.Tensor) -> list:
+    kernels, biases = _lists(op.inputs[1:], op.get_attr("N"))
+    to_features, *to_weights = library.load().ops.keras_radn_context_gradient(
+        gradient,
+        op.outputs[1:],
+        kernels,
+        biases,
+        sizes=op.get_attr("sizes"),
+    )
+    return [to_features, *itertools.chain(*to_weights)]
+
+
+def convolution(
+    features: tf.Tensor,
+    units: Sequence[tuple],
+    epsilon: float = 0.0,
+    norm_first: bool = False,
+    transposed: bool = False,
+    fixed: Sequence[Moments] = (),
+) -> tuple[tf.Tensor, list[Moments]]:
+    """A convolution, with a batch norm and a ReLU before or behind it.
+
+    Args:
+        features: `(batch, height, width, channels)`, float32 or bfloat16, not
+            empty if there is a norm.
+        units: one tuple of float32 weights: the kernel, `(side, side, channels,
+            filters)` of side 1 or 3, and gamma and beta of the norm, if there
+            is one.
+        epsilon: of the norm.
+        norm_first: whether the norm and the ReLU are before the convolution,
+            not behind it.
+        transposed: whether it is a transposed convolution with stride 2. Its
+            kernel is `(4, 4, filters, channels)`, and it has no norm before it.
+        fixed: what the norm uses instead of the moments of the batch.
+
+    Returns:
+        `(batch, height, width, filters)`, or twice as high and wide, in the
+        dtype of `features`, and the moments that the norm used. They have no
+        gradient.
+    """
+    [(kernel, *norm)] = units
+    outputs = library.load().ops.keras_radn_convolution_training(
+        features,
+        kernel,
+        norm[:1],
+        norm[1:],
+        [moments[0] for moments in fixed],
+        [moments[1] for moments in fixed],
+        epsilon=epsilon,
+        norm_first=norm_first,
+        transposed=transposed,
+    )
+    moments = Moments(outputs.mean, outputs.variance)
+    return outputs.outputs, [moments] if norm else []
+
+
+@tf.RegisterGradient("KerasRadn>ConvolutionTraining")
+def _convolution_gradient(op: Any, gradient: tf.Tensor, *_: tf.Tensor) -> list:
+    features, kernel, *more = op.inputs
+    gammas, betas, *fixed = _lists(more, max(op.get_attr("N"), 1)) or ((), ())
+    to_features, to_kernel, *to_norm = (
+        library.load().ops.keras_radn_convolution_gradient(
+            gradient,
+            features,
+            *op.outputs[1:],
+            kernel,
+            gammas,
+            betas,
+            epsilon=op.get_attr("epsilon"),
+            norm_first=op.get_attr("norm_first"),
+            transposed=op.get_attr("transposed"),
+            fixed=bool(fixed),
+        )
+    )
+    return [to_features, to_kernel, *itertools.chain(*to_norm), *_none(fixed)]
+
+
 def _weights(op, kinds):
     """A list of each kind of weights; fixed means and variances."""
     _, *more = op.inputs

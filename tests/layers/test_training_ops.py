@@ -8,6 +8,7 @@ import tensorflow as tf
 import keras_radn
 from keras_radn import layers
 from keras_radn.hooks import flatten_layers
+from keras_radn.layers.conv2d_transpose import Conv2DTranspose
 from keras_radn.ops import tracing
 from tests.conftest import SMALL_RADN, randomize
 
@@ -16,10 +17,18 @@ LAYERS = {
     "DenseDeformableModule": lambda **k: layers.DenseDeformableModule(
         5, 2, 4, momentum=0.7, **k
     ),
+    "Transition": lambda **k: layers.Transition(5, momentum=0.7, **k),
+    "ContextAggregation": lambda **k: layers.ContextAggregation((4, 8), **k),
+    "Conv2DTranspose": lambda **k: Conv2DTranspose(
+        5, 4, 2, padding="same", use_bias=False, **k
+    ),
 }
 OPS = {
     "DenseBlock": "KerasRadn>DenseBlockTraining",
     "DenseDeformableModule": "KerasRadn>DeformUnitsTraining",
+    "Transition": "KerasRadn>ConvolutionTraining",
+    "ContextAggregation": "KerasRadn>ContextTraining",
+    "Conv2DTranspose": "KerasRadn>ConvolutionTraining",
 }
 
 
@@ -112,25 +121,87 @@ def change(layer, what):
         norms_of(layer)[0].synchronized = True
 
 
+def kinds_in_training(layer, rng):
+    """Returns the kinds of operations of a call in training."""
+    inputs = tf.cast(rng.normal(size=(2, 4, 5, 6)), layer.compute_dtype)
+    graph = tf.function(layer).get_concrete_function(inputs, training=True)
+    return {op.type for op in graph.graph.get_operations()}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("what", "policy"),
+    "what", ["some are frozen", "not trainable", "synchronized"]
+)
+@pytest.mark.parametrize("name", ["DenseBlock", "DenseDeformableModule"])
+def test_norms_that_the_operation_does_not_know(name, what, rng):
+    layer = LAYERS[name]()
+    layer.build((2, 4, 5, 6))
+    change(layer, what)
+    assert OPS[name] not in kinds_in_training(layer, rng)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["not trainable", "synchronized"])
+def test_norms_that_a_convolution_does_not_know(what, rng):
+    layer = LAYERS["Transition"]()
+    layer.build((2, 4, 5, 6))
+    change(layer, what)
+    assert OPS["Transition"] not in kinds_in_training(layer, rng)
+    layer = LAYERS["DenseDeformableModule"]()
+    layer.build((2, 4, 5, 6))
+    kind = "KerasRadn>ConvolutionTraining"
+    assert kind in kinds_in_training(layer, rng)
+    change(layer.reduction_norm, what)
+    assert kind not in kinds_in_training(layer, rng)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["mixed_float16", "float64"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_dtypes_that_the_operation_does_not_know(name, policy, rng):
+    layer = LAYERS[name](dtype=policy)
+    assert OPS[name] not in kinds_in_training(layer, rng)
+
+
+@pytest.mark.parametrize(
+    "options",
     [
-        ("some are frozen", "float32"),
-        ("not trainable", "float32"),
-        ("synchronized", "float32"),
-        ("another dtype", "mixed_float16"),
-        ("another dtype", "float64"),
+        {"kernel_size": 3},
+        {"strides": 1},
+        {"padding": "valid"},
+        {"use_bias": True},
+        {"output_padding": 1},
+        {"dilation_rate": 2, "strides": 1},
     ],
 )
-@pytest.mark.parametrize("name", LAYERS)
-def test_what_the_operation_does_not_know(name, what, policy, rng):
-    layer = LAYERS[name](dtype=policy)
-    inputs = tf.cast(rng.normal(size=(2, 4, 5, 6)), layer.compute_dtype)
-    layer.build(inputs.shape)
-    change(layer, what)
-    graph = tf.function(layer).get_concrete_function(inputs, training=True)
-    assert OPS[name] not in {op.type for op in graph.graph.get_operations()}
+def test_transposed_convolutions_that_the_operation_does_not_know(options, rng):
+    known = {"kernel_size": 4, "strides": 2, "padding": "same"}
+    options = {"filters": 5, "use_bias": False, **known, **options}
+    inputs = tf.constant(rng.normal(size=(2, 4, 5, 6)), "float32")
+    keras.utils.set_random_seed(7)
+    layer = Conv2DTranspose(**options)
+    outputs = layer(inputs, training=True)
+    keras.utils.set_random_seed(7)
+    expected = keras.layers.Conv2DTranspose(**options)(inputs)
+    np.testing.assert_array_equal(outputs, expected)
+
+
+@pytest.mark.slow
+def test_an_activation_behind_a_transposed_convolution(rng):
+    inputs = tf.constant(rng.normal(size=(2, 4, 5, 6)), "float32")
+    layer = Conv2DTranspose(
+        5, 4, 2, padding="same", use_bias=False, activation="relu"
+    )
+    np.testing.assert_allclose(
+        layer(inputs, training=True), layer(inputs), atol=1e-5
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{"filters": 2}, {"pool_sizes": ()}])
+def test_contexts_that_the_operation_does_not_know(options, rng):
+    layer = layers.ContextAggregation(**options)
+    assert OPS["ContextAggregation"] not in kinds_in_training(layer, rng)
 
 
 @pytest.mark.slow

@@ -63,6 +63,9 @@ def compute(dtype: str) -> list[np.ndarray]:
         for call in (
             training_calls.dense_block(rng, shape, (8, 20), 40),
             training_calls.deform_units(rng, shape, (8, 20)),
+            training_calls.convolution(rng, shape, 20, "3x3", "before"),
+            training_calls.convolution(rng, shape, 20, "transposed", "behind"),
+            training_calls.context(rng, shape, (4, 8)),
         ):
             results = call.run(dtype, native=True)
             outputs += [tf.constant(x) for x in tf.nest.flatten(results)]

@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,6 +16,23 @@ CALLS = {
     ),
 }
 
+CONVOLUTIONS = {
+    f"{kind}, norm {norm}": functools.partial(
+        training_calls.convolution,
+        shape=(2, 9, 13, 20),
+        filters=27,
+        kind=kind,
+        norm=norm,
+    )
+    for kind in ("1x1", "3x3", "transposed")
+    for norm in (None, "before", "behind")
+    if (kind, norm) != ("transposed", "before")
+}
+
+
+def draw_context(rng):
+    return training_calls.context(rng, (2, 19, 37, 20), (4, 8, 16, 3))
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fixed", [False, True])
@@ -23,11 +42,22 @@ def test_equals_tensorflow_in_float64(name, fixed, rng):
     assert fuzz.difference_of_training(call) is None
 
 
+@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_convolution_equals_tensorflow_in_float64(name, fixed, rng):
+    call = CONVOLUTIONS[name](rng, fixed=fixed)
+    assert fuzz.difference_of_training(call) is None
+
+
+def test_context_equals_matrices_in_float64(rng):
+    assert fuzz.difference_of_training(draw_context(rng)) is None
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", [*CALLS, *CONVOLUTIONS, "context"])
 def test_bfloat16_is_as_good_as_tensorflow_s(name, rng):
     """A ReLU or an offset that rounding moves changes much of a gradient."""
-    call = CALLS[name](rng)
+    call = {**CALLS, **CONVOLUTIONS, "context": draw_context}[name](rng)
     exact = call.run("float64", native=False)
     errors = {}
     for native in (True, False):
@@ -35,6 +65,7 @@ def test_bfloat16_is_as_good_as_tensorflow_s(name, rng):
         errors[native] = {
             kind: max(map(fuzz.relative_error, results[kind], exact[kind]))
             for kind in results
+            if results[kind]
         }
     for kind, error in errors[True].items():
         assert error < 1.5 * errors[False][kind] + 0.01, kind
@@ -42,7 +73,7 @@ def test_bfloat16_is_as_good_as_tensorflow_s(name, rng):
 
 def test_the_fuzzer_draws_every_kind_of_call():
     calls = [training_calls.draw(seed) for seed in range(40)]
-    assert len({call.reference.__class__ for call in calls}) == 2
+    assert len({getattr(call.op, "func", call.op) for call in calls}) >= 4
     assert {bool(call.fixed) for call in calls} == {True, False}
     assert any(call.features.shape[1:3] == (1, 1) for call in calls)
     assert any(call.features.shape[2] > 32 for call in calls)

@@ -120,6 +120,65 @@ def deform_units(
     )
 
 
+def convolution(
+    rng: np.random.Generator,
+    shape: tuple[int, ...],
+    filters: int,
+    kind: str = "3x3",
+    norm: str | None = None,
+    fixed: bool = False,
+) -> Call:
+    """Draws a call of `convolution`.
+
+    Args:
+        rng: the source of randomness.
+        shape: of the features.
+        filters: of the convolution.
+        kind: `"1x1"`, `"3x3"` or `"transposed"`.
+        norm: `"before"`, `"behind"` or `None`.
+        fixed: whether the norm is given its moments.
+    """
+    batch, height, width, channels = shape
+    options = {"norm_first": norm == "before"}
+    if kind == "transposed":
+        options["transposed"] = True
+        kernel = np.moveaxis(_kernel(rng, 4, channels, filters), 2, 3)
+        height, width = 2 * height, 2 * width
+    else:
+        kernel = _kernel(rng, int(kind[0]), channels, filters)
+    normed = channels if norm == "before" else filters
+    return Call(
+        functools.partial(training.convolution, **options),
+        functools.partial(_normed_convolution, **options),
+        _features(rng, shape),
+        [(kernel, *_norm(rng, normed)) if norm else (kernel,)],
+        [_moments(rng, normed)] if norm and fixed else [],
+        rng.normal(size=(batch, height, width, filters)),
+    )
+
+
+def context(
+    rng: np.random.Generator, shape: tuple[int, ...], sizes: tuple[int, ...]
+) -> Call:
+    """Draws a call of `context`."""
+
+    def op(features, units, epsilon, fixed):
+        assert epsilon == EPSILON
+        assert not fixed
+        return training.context(features, *zip(*units, strict=True), sizes), []
+
+    *outer, channels = shape
+    units = [(_kernel(rng, 1, channels, 1), rng.normal(size=1)) for _ in sizes]
+    return Call(
+        op,
+        functools.partial(_context, sizes=sizes),
+        _features(rng, shape),
+        units,
+        [],
+        rng.normal(size=(*outer, channels + len(sizes))),
+    )
+
+
 def draw(seed: int) -> Call:
     """Draws a call of one of the ops, of any shape."""
     rng = np.random.default_rng(seed)
@@ -128,9 +187,17 @@ def draw(seed: int) -> Call:
     shape = (batch, *size, rng.integers(1, 40))
     added = tuple(rng.integers(1, 30, rng.integers(1, 4)))
     fixed = bool(rng.integers(2))
-    if rng.integers(2):
+    kind = rng.integers(4)
+    if kind == 0:
         return dense_block(rng, shape, added, rng.integers(1, 70), fixed)
-    return deform_units(rng, shape, added, fixed=fixed)
+    if kind == 1:
+        return deform_units(rng, shape, added, fixed=fixed)
+    if kind == 2:
+        return context(rng, shape, added)
+    side = rng.choice(["1x1", "3x3", "transposed"])
+    norms = [None, "behind", *["before"] * (side != "transposed")]
+    norm = norms[rng.integers(len(norms))]
+    return convolution(rng, shape, rng.integers(1, 70), side, norm, fixed)
 
 
 def _features(rng, shape):
@@ -161,6 +228,61 @@ def _normed(x, gamma, beta, epsilon, fixed):
 
 def _convolve(x, kernel):
     return tf.nn.conv2d(x, tf.cast(kernel, x.dtype), 1, "SAME")
+
+
+def _normed_convolution(
+    x, units, epsilon, fixed, norm_first=False, transposed=False
+):
+    [(kernel, *norm)] = units
+    moments = []
+
+    def normed(y):
+        if not norm:
+            return y
+        y, both = _normed(y, *norm, epsilon, next(iter(fixed), None))
+        moments.append(both)
+        return y
+
+    if norm_first:
+        x = normed(x)
+    if transposed:
+        batch, height, width, _ = x.shape
+        shape = (batch, 2 * height, 2 * width, kernel.shape[2])
+        x = tf.nn.conv2d_transpose(x, tf.cast(kernel, x.dtype), shape, 2)
+    else:
+        x = _convolve(x, kernel)
+    return (x if norm_first else normed(x)), moments
+
+
+def _context(x, units, epsilon, fixed, sizes):
+    """Windows and enlargement as matrices, one for each side of the image."""
+    _, height, width, _ = x.shape
+    maps = [x]
+    for (kernel, bias), size in zip(units, sizes, strict=True):
+        y = x
+        for axis, side in enumerate((height, width)):
+            matrix = tf.cast(_average_matrix(side, size), x.dtype)
+            y = tf.einsum(("bhwc,nh->bnwc", "bhwc,nw->bhnc")[axis], y, matrix)
+        y = _convolve(y, kernel) + tf.cast(bias, x.dtype)
+        for axis, side in enumerate((height, width)):
+            matrix = tf.cast(_enlarge_matrix(side, size), x.dtype)
+            y = tf.einsum(("bnwc,hn->bhwc", "bhnc,wn->bhwc")[axis], y, matrix)
+        maps.append(y)
+    return tf.concat(maps, axis=-1), []
+
+
+def _average_matrix(side, size):
+    windows = np.arange(side) // size
+    matrix = windows == np.arange(windows[-1] + 1)[:, None]
+    return matrix / matrix.sum(axis=1, keepdims=True)
+
+
+def _enlarge_matrix(side, size):
+    """What `np.interp` between the centers of the windows makes of each."""
+    count = -(-side // size)
+    centers = (np.arange(count) + 0.5) * size - 0.5
+    columns = [np.interp(np.arange(side), centers, e) for e in np.eye(count)]
+    return np.stack(columns, axis=1)
 
 
 def _dense_block(x, units, epsilon, fixed):

@@ -1,4 +1,5 @@
-// Convolutions of 1x1 and 3x3 pixels, and the deconvolution of 4x4.
+// Convolutions of 1x1 and 3x3 pixels, the deconvolution of 4x4 and its
+// gradient.
 //
 // Included by convolutions.cc only, once per instruction set.
 
@@ -153,6 +154,42 @@ void Convolve3x3(const Convolution<T>* first, const Convolution<T>& conv,
            });
 }
 
+// The lines from the one before to the one behind a pair of rows: all that the
+// two rows of a deconvolution and their neighbours give back.
+template <typename T, typename O, bool kAdd>
+void Convolve4x4(const Convolution<T>& conv, const Pixels<const T>& inputs,
+                 const Pixels<O>& outputs, int64_t begin, int64_t end,
+                 FactorOf<T>* scratch) {
+  using E = FactorOf<T>;
+  const int64_t depth = Depth(conv.channels), width = outputs.width;
+  const int64_t step = TileColumns(conv.channels) / 2;
+  const auto read = [&](int64_t pixel, int64_t count, E* line) {
+    Read(conv, inputs.data + pixel * inputs.pixel, inputs.pixel, count, depth,
+         line);
+  };
+  for (int64_t x = 0; x < width; x += step) {
+    const int64_t last = x + step < width ? x + step : width;
+    const int64_t length = (2 * (last - x) + 2) * depth;
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t image = row / outputs.height, y = row % outputs.height;
+      const auto line = [&](int64_t i) {
+        return scratch + (2 * y + i) % 4 * length;
+      };
+      for (int64_t i = row == begin || y == 0 ? 0 : 2; i < 4; ++i) {
+        MakeLine(inputs, image, 2 * y + i - 1, 2 * x, 2 * last, depth, read,
+                 line(i));
+      }
+      Multiply<T>(
+          Window<E>{
+              {line(0), line(1), line(2), line(3)}, 4, 4 * depth, 2 * depth},
+          last - x, Weights(conv), conv.filters,
+          Finish<O, kAdd>(conv,
+                          outputs.data + (row * width + x) * outputs.pixel,
+                          outputs.pixel));
+    }
+  }
+}
+
 template <typename T, typename O, bool kAdd>
 void Convolve(const Convolution<T>* first, const Convolution<T>& conv,
               const Pixels<const T>& inputs, const Pixels<O>& outputs,
@@ -163,8 +200,10 @@ void Convolve(const Convolution<T>* first, const Convolution<T>& conv,
     Convolve1x1<T, O, kAdd>(conv, inputs, begin * width, end * width, factors,
                             outputs.data + begin * width * outputs.pixel,
                             outputs.pixel);
-  } else {
+  } else if (conv.size == 3) {
     Convolve3x3<T, O, kAdd>(first, conv, inputs, outputs, begin, end, factors);
+  } else {
+    Convolve4x4<T, O, kAdd>(conv, inputs, outputs, begin, end, factors);
   }
 }
 

@@ -3,6 +3,7 @@
 #include "cpu/convolutions.h"
 
 #include "cpu/attention.h"
+#include "cpu/context_sums.h"
 #include "cpu/convolution.h"
 #include "cpu/filter_gradient.h"
 #include "cpu/norms.h"
@@ -26,8 +27,12 @@ namespace KERAS_RADN_ISA {
                                             Moments<T>,                \
                                             Rectify<T>,                \
                                             RectifyGradient<T>,        \
+                                            RectifiedSums<T>,          \
+                                            RectifiedGradient<T>,      \
                                             AddRectified<T>,           \
-                                            CenterGradient<T>}
+                                            CenterGradient<T>,         \
+                                            SumWindow<T>,              \
+                                            AddToPixels<T>}
 CONVOLUTIONS(float);
 CONVOLUTIONS(Bfloat16);
 #undef CONVOLUTIONS

@@ -10,12 +10,14 @@
 
 namespace keras_radn {
 
-// A convolution with stride 1 and zeros around the map.
+// A convolution with zeros around the map, and with stride 1. One of 4x4 has
+// stride 2: it is the gradient of a deconvolution, whose rows have half the
+// number of those that are read.
 template <typename T>
 struct Convolution {
   using C = typename Wide<T>::Type;
 
-  int64_t size;  // of the kernel: 1 or 3, or 4 of a deconvolution
+  int64_t size;  // of the kernel: 1, 3, or 4 of a deconvolution's gradient
   int64_t channels, filters;
   // It reads max(0, scale * x + offset), or x if these are null.
   const C* scale;
@@ -121,6 +123,17 @@ struct Convolutions {
   void (*rectify_gradient)(const Norm&, const Pixels<const T>& x, C* gradient,
                            int64_t pixel, int64_t begin, int64_t end,
                            double* sums);
+  // The same sums, of a gradient that stays as it is.
+  void (*rectified_sums)(const Norm&, const Pixels<const T>& x,
+                         const Pixels<const T>& gradient, int64_t begin,
+                         int64_t end, double* sums);
+  // Of the gradient of a norm's rectified outputs: where these are positive,
+  // scale * gradient, minus constant + slope * (x - mean).
+  void (*rectified_gradient)(const Norm&, const C* constant, const C* slope,
+                             const Pixels<const T>& x,
+                             const Pixels<const T>& gradient,
+                             const Pixels<T>& outputs, int64_t begin,
+                             int64_t end);
   // The same of a gradient [pixels of the rows, channels], but the result times
   // the scale is added to `total`, of whose pixels the first is the first of
   // the rows.
@@ -132,6 +145,14 @@ struct Convolutions {
                           const Pixels<const T>& x,
                           const Pixels<const C>& gradient,
                           const Pixels<T>& outputs, int64_t begin, int64_t end);
+
+  // The sum of `rows` times `columns` pixels, from `first` on.
+  void (*sum_window)(int64_t channels, const Pixels<const T>& x, int64_t first,
+                     int64_t rows, int64_t columns, C* sums);
+  // Adds the same numbers to the pixels [begin, end).
+  void (*add_to_pixels)(int64_t channels, const C* vector,
+                        const Pixels<const T>& x, const Pixels<T>& outputs,
+                        int64_t begin, int64_t end);
 };
 
 // Channels in memory, where products read them in pairs.
@@ -156,15 +177,18 @@ constexpr int64_t TileColumns(int64_t channels) {
   return fit > kTilePixels ? fit : kTilePixels;
 }
 
-// Size of `scratch`, in bytes: three rows and a tile.
+// Lines of the map that a row of the output reads.
+constexpr int64_t Lines(int64_t size) { return size == 4 ? 4 : 3; }
+
+// Size of `scratch`, in bytes: the lines and a tile.
 template <typename T>
 int64_t ScratchBytes(const Convolution<T>* first, const Convolution<T>& last,
                      int64_t width) {
   const int64_t read =
       Depth(first != nullptr ? first->channels : last.channels);
   const int64_t columns = TileColumns(last.channels);
-  const int64_t rows =
-      3 * Depth(last.channels) * ((columns < width ? columns : width) + 2);
+  const int64_t rows = Lines(last.size) * Depth(last.channels) *
+                       ((columns < width ? columns : width) + 2);
   return (read * kTilePixels + (last.size > 1 ? rows : 0)) *
          sizeof(typename Wide<T>::Type);
 }
@@ -196,6 +220,13 @@ constexpr int64_t PaddedFilters(int64_t filters) {
   return (filters + kMaxLanes - 1) / kMaxLanes * kMaxLanes;
 }
 
+// Channels of a line's positions: of a convolution with stride 2 those of 2x2
+// pixels.
+template <typename T>
+int64_t LineChannels(const Convolution<T>& conv) {
+  return conv.size == 4 ? 4 * conv.channels : conv.channels;
+}
+
 // Positions of a line of the filters' gradient, with the columns beside it.
 constexpr int64_t GradientPitch(int64_t size, int64_t width) {
   return Depth(width + (size > 1 ? 2 : 0));
@@ -213,13 +244,15 @@ constexpr int64_t GradientRows(int64_t size, int64_t width) {
 }
 
 // Size of `scratch` of the filters' gradient, in bytes: a line, those of the
-// rows, and three times their gradients.
+// rows and around them, twice their gradients, and zeros. The width is that of
+// the gradients.
 template <typename T>
 int64_t GradientScratchBytes(const Convolution<T>& conv, int64_t width) {
   const int64_t pitch = GradientPitch(conv.size, width);
   const int64_t rows = GradientRows(conv.size, width);
-  return ((rows + conv.size) * pitch * LineDepth(conv.channels) +
-          3 * GradientPositions(pitch, rows) * LineDepth(conv.filters)) *
+  return ((rows + 3) * pitch * LineDepth(LineChannels(conv)) +
+          2 * GradientPositions(pitch, rows) * LineDepth(conv.filters) +
+          LineDepth(conv.channels) + LineDepth(conv.filters)) *
          sizeof(typename Wide<T>::Type);
 }
 

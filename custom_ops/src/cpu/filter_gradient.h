@@ -127,18 +127,23 @@ class GradientPiece {
       : conv_(conv),
         width_(width),
         pitch_(GradientPitch(conv.size, width)),
-        depth_(LineDepth(conv.channels)),
+        depth_(LineDepth(LineChannels(conv))),
         stride_(LineDepth(conv.filters)),
         line_(static_cast<E*>(scratch)),
         lines_(line_ + pitch_ * depth_),
-        gradients_(lines_ + (rows + conv.size - 1) * pitch_ * depth_),
-        phase_(GradientPositions(pitch_, rows) * stride_) {}
+        gradients_(lines_ + (rows + 2) * pitch_ * depth_),
+        phase_(GradientPositions(pitch_, rows) * stride_),
+        zeros_(gradients_ + 2 * phase_) {
+    const int64_t channels =
+        conv.channels > conv.filters ? conv.channels : conv.filters;
+    memset(static_cast<void*>(zeros_), 0, channels * sizeof(E));
+  }
 
   // Rows [begin, end) of one image.
   void Add(const Pixels<const T>& inputs, const Pixels<const T>& gradients,
            int64_t begin, int64_t end, float* sums) {
-    const int64_t rows = end - begin, image = begin / inputs.height;
-    const int64_t y = begin % inputs.height, border = conv_.size / 2;
+    const int64_t rows = end - begin, image = begin / gradients.height;
+    const int64_t y = begin % gradients.height, border = conv_.size > 1 ? 1 : 0;
     for (int64_t i = 0; i < rows + 2 * border; ++i) {
       ReadLine(inputs, image, y + i - border, lines_ + i * pitch_ * depth_);
     }
@@ -150,8 +155,10 @@ class GradientPiece {
           (p + kRun < positions ? kRun : positions - p) / kPair;
       const auto taps = [&](const auto& visit) {
         for (int64_t tap = 0; tap < conv_.size * conv_.size; ++tap) {
-          const int64_t lead = kLead - tap % conv_.size;
-          visit(lines_ + (tap / conv_.size * pitch_ + p) * depth_,
+          const Place place = Locate(tap);
+          const int64_t lead = kLead - place.column;
+          visit(lines_ + (place.line * pitch_ + p) * depth_ +
+                    place.channel * kPair,
                 kPair * depth_,
                 gradients_ + lead % kPair * phase_ +
                     (p + lead / kPair * kPair) * stride_,
@@ -168,61 +175,108 @@ class GradientPiece {
   }
 
  private:
-  void ReadLine(const Pixels<const T>& inputs, int64_t image, int64_t y,
-                E* line) {
-    E* plain = kPair == 1 ? line : line_;
-    const auto read = [&](int64_t pixel, int64_t count, E* to) {
-      Read(conv_, inputs.data + pixel * inputs.pixel, inputs.pixel, count,
-           depth_, to);
-    };
-    int64_t length = width_;
-    if (conv_.size == 1) {
-      read((image * inputs.height + y) * width_, width_, plain);
-    } else {
-      MakeLine(inputs, image, y, 0, width_, depth_, read, plain);
-      length += 2;
-    }
-    memset(static_cast<void*>(plain + length * depth_), 0,
-           (pitch_ - length) * depth_ * sizeof(E));
-    if constexpr (kPair == 2) Interleave(plain, pitch_, depth_, line);
+  // Where a tap reads: line and column around a position, and the first channel
+  // there.
+  struct Place {
+    int64_t line, column, channel;
+  };
+  Place Locate(int64_t tap) const {
+    const int64_t y = tap / conv_.size, x = tap % conv_.size;
+    if (conv_.size != 4) return {y, x, 0};
+    const int64_t phase = (y + 1) % 2 * 2 + (x + 1) % 2;
+    return {(y + 1) / 2, (x + 1) / 2, phase * conv_.channels};
   }
 
-  // In pairs there are two phases: those that begin at even and at odd
-  // positions.
-  void ReadGradients(const Pixels<const T>& gradients, int64_t begin,
-                     int64_t rows) {
-    const int64_t positions = GradientPositions(pitch_, rows);
-    E* plain = gradients_ + (kPair == 1 ? 0 : 2 * phase_);
-    memset(static_cast<void*>(plain), 0, positions * stride_ * sizeof(E));
-    for (int64_t i = 0; i < rows; ++i) {
-      const T* from = gradients.data + (begin + i) * width_ * gradients.pixel;
-      E* to = plain + (kLead + i * pitch_) * stride_;
-      for (int64_t p = 0; p < width_; ++p) {
-        Copy(from + p * gradients.pixel, to + p * stride_, conv_.filters);
+  // A line of a map, with the columns beside it: with stride 2, those of 2x2
+  // pixels are one position.
+  void ReadLine(const Pixels<const T>& inputs, int64_t image, int64_t y,
+                E* line) {
+    const bool strided = conv_.size == 4;
+    const int64_t height = strided ? inputs.height / 2 : inputs.height;
+    if (y < 0 || y >= height) {
+      memset(static_cast<void*>(line), 0, pitch_ * depth_ * sizeof(E));
+      return;
+    }
+    const int64_t border = conv_.size > 1 ? 1 : 0, channels = conv_.channels;
+    const T* row = inputs.data + (image * height + y) * width_ *
+                                     (strided ? 4 : 1) * inputs.pixel;
+    for (int phase = 0; phase < (strided ? 4 : 1); ++phase) {
+      const T* first =
+          row + (phase / 2 * 2 * width_ + phase % 2) * inputs.pixel;
+      const int64_t step = (strided ? 2 : 1) * inputs.pixel;
+      if constexpr (kPair == 2) {
+        if (conv_.scale == nullptr) {
+          PairPixels(first, step, -border, pitch_ - border, channels, depth_,
+                     line + kPair * phase * channels);
+          continue;
+        }
+      }
+      E* to = (kPair == 1 ? line : line_) + phase * channels;
+      for (int64_t p = -border; p < pitch_ - border; ++p, to += depth_) {
+        if (p >= 0 && p < width_) {
+          Read(conv_, first + p * step, step, 1, channels, to);
+        } else {
+          memset(static_cast<void*>(to), 0, channels * sizeof(E));
+        }
       }
     }
     if constexpr (kPair == 2) {
-      Interleave(plain, positions, stride_, gradients_);
-      Interleave(plain + stride_, positions - 1, stride_, gradients_ + phase_);
+      if (conv_.scale != nullptr) Interleave(line_, pitch_, depth_, line);
+    }
+  }
+
+  // In pairs there are two phases: those that begin at even and at odd
+  // positions. A kernel of 1x1 reads the even ones only.
+  void ReadGradients(const Pixels<const T>& gradients, int64_t begin,
+                     int64_t rows) {
+    const int64_t filters = conv_.filters;
+    memset(static_cast<void*>(gradients_), 0, kLead * stride_ * sizeof(E));
+    for (int64_t i = 0; i < rows; ++i) {
+      const T* from = gradients.data + (begin + i) * width_ * gradients.pixel;
+      E* to = gradients_ + (kLead + i * pitch_) * stride_;
+      if constexpr (kPair == 2) {
+        PairPixels(from, gradients.pixel, 0, pitch_, filters, stride_, to);
+        if (conv_.size == 1) continue;
+        PairPixels(from, gradients.pixel, -1, pitch_ - 1, filters, stride_,
+                   to + phase_ - 2 * stride_);
+      } else {
+        for (int64_t p = 0; p < width_; ++p) {
+          Copy(from + p * gradients.pixel, to + p * stride_, filters);
+        }
+        memset(static_cast<void*>(to + width_ * stride_), 0,
+               (pitch_ - width_) * stride_ * sizeof(E));
+      }
+    }
+  }
+
+  // The pixels [begin, end) of a row in pairs, with zeros outside of it.
+  void PairPixels(const T* row, int64_t step, int64_t begin, int64_t end,
+                  int64_t channels, int64_t depth, E* pairs) {
+    const auto pixel = [&](int64_t p) {
+      return p >= 0 && p < width_ ? row + p * step : zeros_;
+    };
+    for (int64_t p = begin; p + 1 < end; p += 2, pairs += 2 * depth) {
+      InterleaveChannels<kLanes>(pixel(p), pixel(p + 1), channels, pairs);
     }
   }
 
   const Convolution<T>& conv_;
   const int64_t width_, pitch_, depth_, stride_;
   E* const line_;       // of a row, before its pixels become pairs
-  E* const lines_;      // [rows + size - 1, pitch, depth]
+  E* const lines_;      // [rows + 2, pitch, depth]
   E* const gradients_;  // [phases, positions, stride]
   const int64_t phase_;
+  E* const zeros_;  // a pixel
 };
 
 template <typename T>
 void FilterGradient(const Convolution<T>& conv, const Pixels<const T>& inputs,
                     const Pixels<const T>& gradients, int64_t begin,
                     int64_t end, float* sums, void* scratch) {
-  const int64_t step = GradientRows(conv.size, inputs.width);
-  GradientPiece<T> piece(conv, inputs.width, step, scratch);
+  const int64_t step = GradientRows(conv.size, gradients.width);
+  GradientPiece<T> piece(conv, gradients.width, step, scratch);
   while (begin < end) {
-    const int64_t image_end = (begin / inputs.height + 1) * inputs.height;
+    const int64_t image_end = (begin / gradients.height + 1) * gradients.height;
     int64_t last = begin + step < end ? begin + step : end;
     if (last > image_end) last = image_end;
     piece.Add(inputs, gradients, begin, last, sums);

@@ -83,11 +83,23 @@ void Rectify(const Norm& norm, const Pixels<const T>& x,
 }
 
 // Where the norm's result is negative the gradient, of x from the same row on,
-// becomes zero. Adds up the gradient and its product with x - mean,
-// [2, channels].
-template <typename T, typename Put>
+// becomes zero.
+template <int kCount, typename T, typename G>
+inline VectorOf<float, kCount> Rectified(const VectorOf<float, kCount>& scale,
+                                         const VectorOf<float, kCount>& offset,
+                                         const T* x, const G* gradient,
+                                         VectorOf<float, kCount>* value) {
+  using V = VectorOf<float, kCount>;
+  using I = decltype(scale > offset);
+  *value = Io<kCount>::Load(x);
+  const I passes = *value * scale + offset > 0.0f;
+  return BitCast<V>(BitCast<I>(Io<kCount>::Load(gradient)) & passes);
+}
+
+// Adds up the rectified gradient and its product with x - mean, [2, channels].
+template <typename T, typename G, typename Put>
 inline void RectifyBack(const Norm& norm, const Pixels<const T>& x,
-                        const float* gradient, int64_t pixel, int64_t begin,
+                        const G* gradient, int64_t pixel, int64_t begin,
                         int64_t end, double* sums, const Put& put) {
   const int64_t channels = norm.channels, first = begin * x.width;
   ForSums(channels, first, end * x.width,
@@ -99,11 +111,10 @@ inline void RectifyBack(const Norm& norm, const Pixels<const T>& x,
             const V mean = Io<kCount>::Load(norm.mean + c);
             V sum = {}, products = {};
             for (; p < last; ++p) {
-              using I = decltype(scale > mean);
-              const V v = Io<kCount>::Load(x.data + p * x.pixel + c);
-              const V g = Io<kCount>::Load(gradient + (p - first) * pixel + c);
-              const I passes = v * scale + offset > 0.0f;
-              const V rectified = BitCast<V>(BitCast<I>(g) & passes);
+              V v;
+              const V rectified =
+                  Rectified<kCount>(scale, offset, x.data + p * x.pixel + c,
+                                    gradient + (p - first) * pixel + c, &v);
               sum += rectified;
               products += rectified * (v - mean);
               put(count, rectified, scale, p - first, c);
@@ -122,6 +133,40 @@ void RectifyGradient(const Norm& norm, const Pixels<const T>& x,
       [&](auto count, const auto& v, const auto&, int64_t p, int64_t c) {
         Io<decltype(count)::kValue>::Store(v, gradient + p * pixel + c);
       });
+}
+
+template <typename T>
+void RectifiedSums(const Norm& norm, const Pixels<const T>& x,
+                   const Pixels<const T>& gradient, int64_t begin, int64_t end,
+                   double* sums) {
+  RectifyBack(norm, x, gradient.data + begin * gradient.width * gradient.pixel,
+              gradient.pixel, begin, end, sums,
+              [](auto, const auto&, const auto&, int64_t, int64_t) {});
+}
+
+template <typename T>
+void RectifiedGradient(const Norm& norm, const float* constant,
+                       const float* slope, const Pixels<const T>& x,
+                       const Pixels<const T>& gradient,
+                       const Pixels<T>& outputs, int64_t begin, int64_t end) {
+  ForSums(norm.channels, begin * x.width, end * x.width,
+          [&](auto count, int64_t c, int64_t p, int64_t last) {
+            constexpr int kCount = decltype(count)::kValue;
+            using V = VectorOf<float, kCount>;
+            const V scale = Io<kCount>::Load(norm.scale + c);
+            const V offset = Io<kCount>::Load(norm.offset + c);
+            const V mean = Io<kCount>::Load(norm.mean + c);
+            const V k1 = Io<kCount>::Load(constant + c);
+            const V k2 = Io<kCount>::Load(slope + c);
+            for (; p < last; ++p) {
+              V v;
+              const V g =
+                  Rectified<kCount>(scale, offset, x.data + p * x.pixel + c,
+                                    gradient.data + p * gradient.pixel + c, &v);
+              Io<kCount>::Store(scale * g - k1 - k2 * (v - mean),
+                                outputs.data + p * outputs.pixel + c);
+            }
+          });
 }
 
 template <typename T>

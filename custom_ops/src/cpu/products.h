@@ -68,7 +68,7 @@ using FactorOf = typename Factor<T>::E;
 // step on.
 template <typename E>
 struct Window {
-  const E* line[3];
+  const E* line[4];
   int64_t lines, depth, step;
 };
 

@@ -218,7 +218,7 @@ class KernelGradient {
   void Add(int64_t chunk, const Pixels<const B>& inputs,
            const Pixels<const B>& gradients, int64_t begin, int64_t end) {
     const Uninitialized<char> scratch(
-        GradientScratchBytes(convolution_, inputs.width));
+        GradientScratchBytes(convolution_, gradients.width));
     BestConvolutions<B>().filter_gradient(
         convolution_, inputs, gradients, begin, end,
         sums_.data() + chunk * rows_ * padded_, scratch.data());

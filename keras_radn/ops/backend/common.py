@@ -32,9 +32,11 @@ KERNELS_TOGETHER = False
 # that returns the outputs, the mean, and the unbiased variance.
 fused_batch_norm: Callable | None = None
 
-# A dense block and the units of a dense deformable module in training, as one
-# operation each: see `ops.training`. There only where `has_training_ops` says
-# so.
+# The context aggregation, a convolution with its norm, a dense block, and the
+# units of a dense deformable module in training, as one operation each: see
+# `ops.training`. There only where `has_training_ops` says so.
+context_training: Callable | None = None
+convolution_training: Callable | None = None
 dense_block_training: Callable | None = None
 deform_units_training: Callable | None = None
 

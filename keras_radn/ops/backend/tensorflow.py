@@ -24,6 +24,8 @@ KERNELS_TOGETHER = False
 
 FAILURES = (ValueError, TypeError, tf.errors.InvalidArgumentError)
 
+context_training = training.context
+convolution_training = training.convolution
 dense_block_training = training.dense_block
 deform_units_training = training.deform_units
 has_training_ops = training.available
