@@ -68,11 +68,14 @@ RADN_PRESETS = {
         "config": {"stem_pool": True, "encoder_weights": "imagenet"},
     },
     "compact": {
-        "description": "A third of the units, to train and run in less time.",
-        "parameters": 4_088_453,
-        "gmac": 16.70,
+        "description": "Fewer units, some narrower: trains and runs faster.",
+        "parameters": 3_839_333,
+        "gmac": 14.88,
         "config": {
-            "encoder_units": (4, 6, 8),
+            "encoder_units": (4, 6, 12),
+            "stem_filters": 48,
+            "transition_filters": (96, 192, 384),
+            "decoder_filters": (128, 64, 48, 16),
             "deform_units": 3,
             "attention_pool": 2,
         },

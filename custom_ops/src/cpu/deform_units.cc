@@ -69,10 +69,15 @@ class DeformUnitsOp : public tensorflow::OpKernel {
                         : BestConvolutions<B>().add_wide);
       const PackedConvolution<B> projection(a.projections[i], nullptr, false);
       const int64_t depth = projection->filters;
-      B* products = Bits(projected.flat<T>().data());
-      Convolve<B>(context, nullptr, *projection, features,
-                  {products, height, width, depth}, rows);
-      SumSamples(context, shape, products, unit_offsets, a.biases[i], map);
+      Sampled sampled{UnitGeometry(shape.dim_size(0), height, width),
+                      *projection,
+                      features,
+                      {Bits(projected.flat<T>().data()), height, width, depth},
+                      unit_offsets,
+                      max_offset_,
+                      a.biases[i].template flat<float>().data(),
+                      map};
+      sampled.Compute(context);
       newest = {map.data, height, width, map.pixel};
       map.data += depth / kTaps;
       unit_offsets.data += kUnitOffsets;
@@ -118,21 +123,80 @@ class DeformUnitsOp : public tensorflow::OpKernel {
     }
   };
 
-  // max(0, sum of the samples + bias) becomes channels of `outputs`.
-  void SumSamples(OpKernelContext* context, const TensorShape& shape,
-                  const B* products, const Pixels<float>& offsets,
-                  const Tensor& bias, const Pixels<B>& outputs) const {
-    const int64_t filters = bias.NumElements(), width = outputs.width;
-    const Geometry g =
-        UnitGeometry(shape.dim_size(0), outputs.height, outputs.width);
-    Parallel(context, g.rows, width * kTaps * (10 + filters / 4),
-             [&](int64_t begin, int64_t end) {
-               SumRows(g, products, filters, offsets, max_offset_, outputs,
-                       begin, end);
-               BestConvolutions<B>().bias_relu(bias.flat<float>().data(),
-                                               filters, outputs, begin, end);
-             });
-  }
+  // The projection of a unit and the sums of its samples: max(0, sum + bias)
+  // becomes channels of `outputs`. Rows are sampled soon after they have been
+  // projected, while they are in the cache.
+  struct Sampled {
+    Geometry geometry;
+    const Convolution<B>& projection;
+    Pixels<const B> features;
+    Pixels<B> products;
+    Pixels<float> offsets;
+    float max_offset;
+    const float* bias;
+    Pixels<B> outputs;
+
+    void Compute(OpKernelContext* context) const {
+      const int64_t rows = geometry.rows;
+      const int64_t products_each =
+          projection.channels * projection.filters / 32 +
+          kTaps * (10 + filters() / 4);
+      std::vector<char> late(rows);
+      const auto* pool = context->device()->tensorflow_cpu_worker_threads();
+      const int64_t pieces = std::min<int64_t>(pool->num_threads, rows);
+      Parallel(context, pieces, rows / pieces * outputs.width * products_each,
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t i = begin; i < end; ++i) {
+                   Piece(rows * i / pieces, rows * (i + 1) / pieces,
+                         late.data());
+                 }
+               });
+      Parallel(context, rows, outputs.width * kTaps * (10 + filters() / 4),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t row = begin; row < end; ++row) {
+                   if (late[row]) Sum(row);
+                 }
+               });
+    }
+
+    int64_t filters() const { return projection.filters / kTaps; }
+
+    // Projects rows, and sums those that sample no other ones.
+    void Piece(int64_t begin, int64_t end, char* late) const {
+      constexpr int64_t kStep = 4;
+      std::vector<char> scratch(std::max<int64_t>(
+          ScratchBytes(geometry),
+          ScratchBytes<B>(nullptr, projection, outputs.width)));
+      std::vector<Extent> extents(end);
+      Layout layout = Layout::Sum(geometry, filters());
+      layout.offset_pixel = offsets.pixel;
+      int64_t projected = begin;
+      for (int64_t row = begin; row < end; ++row) {
+        BestKernels<B>().extents(
+            {geometry, layout, products.data, offsets.data, nullptr},
+            extents.data(), row, row + 1, scratch.data());
+        const int64_t image = row / outputs.height * outputs.height;
+        const int64_t first = image + extents[row].first;
+        const int64_t last =
+            image + std::min(extents[row].last, outputs.height - 1);
+        while (projected < end && projected <= std::max(last, row)) {
+          const int64_t next = std::min(projected + kStep, end);
+          BestConvolutions<B>().convolve(nullptr, projection, features,
+                                         products, projected, next,
+                                         scratch.data());
+          projected = next;
+        }
+        late[row] = first < begin || last >= end;
+        if (!late[row]) Sum(row);
+      }
+    }
+
+    void Sum(int64_t row) const {
+      SumRows<B>(geometry, products.data, filters(), offsets, max_offset,
+                 outputs, row, row + 1);
+      BestConvolutions<B>().bias_relu(bias, filters(), outputs, row, row + 1);
+    }
+  };
 
   float max_offset_;
 };

@@ -38,9 +38,10 @@ inline void PrefetchAll(const T* first, int64_t count) {
 
 // Sum over the samples of a position, for the channels of some packets, which
 // stay in registers.
-template <typename P, int kPackets, typename T, typename C>
-inline void SumBlock(const Plan<C>& plan, int64_t n, const T* map, T* out) {
-  P upper[kPackets], lower[kPackets];
+template <int kPackets, typename P, typename T, typename C>
+inline void SumBlock(const P& zeros, const Plan<C>& plan, int64_t n,
+                     const T* map, T* out) {
+  P upper[kPackets] = {zeros}, lower[kPackets] = {zeros};
   for (int64_t k = 0; k < plan.samples; ++k) {
     const int64_t j = n + k;
     if (plan.row[j] < 0) continue;
@@ -65,18 +66,23 @@ inline void SumBlock(const Plan<C>& plan, int64_t n, const T* map, T* out) {
 }
 
 template <int kPackets, typename T, int kLanes, bool kPaired, typename C>
-inline void SumChannels(Packet<T, kLanes, kPaired>, const Plan<C>& plan,
+inline void SumChannels(Packet<T, kLanes, kPaired> zeros, const Plan<C>& plan,
                         int64_t n, const T* map, T* out, int64_t depth) {
   using P = Packet<T, kLanes, kPaired>;
   constexpr int kBlock = kPackets * P::kChannels;
   while (depth >= kBlock) {
-    SumBlock<P, kPackets>(plan, n, map, out);
+    SumBlock<kPackets>(zeros, plan, n, map, out);
     map += kBlock, out += kBlock, depth -= kBlock;
   }
   if (depth == 0) return;
   if constexpr (kPackets > 1) {
-    SumChannels<kPackets / 2>(P(), plan, n, map, out, depth);
+    SumChannels<kPackets / 2>(zeros, plan, n, map, out, depth);
   } else if constexpr (P::kChannels > 1) {
+    if constexpr (HasParts<P>::kValue) {
+      if (depth > P::kChannels / 2) {
+        return SumBlock<1>(PartOfPacket(depth), plan, n, map, out);
+      }
+    }
     using Next = typename NextPacket<T, kLanes, kPaired>::Type;
     SumChannels<1>(Next(), plan, n, map, out, depth);
   }
@@ -168,32 +174,49 @@ void Columns(const Samples<T>& from, T* outputs, int64_t begin, int64_t end,
       });
 }
 
-// Inner products of the gradient with the four corners, over the channels.
+// Inner products of the gradient with the four corners, over the channels of a
+// packet.
+template <typename P, typename T>
+inline void AddProducts(const P& zeros, const T* gradient, const T* p00,
+                        const Corners& corners, P (&sums)[4]) {
+  const T* p10 = p00 + corners.down;
+  const P factor = zeros.Load(gradient);
+  sums[0].Add(factor, p00);
+  sums[1].Add(factor, p00 + corners.across);
+  sums[2].Add(factor, p10);
+  sums[3].Add(factor, p10 + corners.across);
+}
+
 template <typename T, int kLanes, bool kPaired, typename C>
-inline void Products(Packet<T, kLanes, kPaired>, const T* gradient,
+inline void Products(Packet<T, kLanes, kPaired> zeros, const T* gradient,
                      const T* p00, const Corners& corners, int64_t depth,
                      C (&products)[4]) {
   using P = Packet<T, kLanes, kPaired>;
-  const T* p10 = p00 + corners.down;
+  const auto add = [&](const auto& sums) {
+    for (int corner = 0; corner < 4; ++corner) {
+      products[corner] += sums[corner].Sum();
+    }
+  };
   int64_t c = 0;
   if (depth >= P::kChannels) {
     P sums[4];
     for (; c + P::kChannels <= depth; c += P::kChannels) {
-      const P factor = P::Load(gradient + c);
-      sums[0].Add(factor, p00 + c);
-      sums[1].Add(factor, p00 + corners.across + c);
-      sums[2].Add(factor, p10 + c);
-      sums[3].Add(factor, p10 + corners.across + c);
+      AddProducts(zeros, gradient + c, p00 + c, corners, sums);
     }
-    for (int corner = 0; corner < 4; ++corner) {
-      products[corner] += sums[corner].Sum();
-    }
+    add(sums);
   }
   if constexpr (P::kChannels > 1) {
-    if (c < depth) {
-      Products(typename NextPacket<T, kLanes, kPaired>::Type(), gradient + c,
-               p00 + c, corners, depth - c, products);
+    if (c == depth) return;
+    if constexpr (HasParts<P>::kValue) {
+      if (depth - c > P::kChannels / 2) {
+        const PartOfPacket part(depth - c);
+        PartOfPacket sums[4] = {part, part, part, part};
+        AddProducts(part, gradient + c, p00 + c, corners, sums);
+        return add(sums);
+      }
     }
+    Products(typename NextPacket<T, kLanes, kPaired>::Type(), gradient + c,
+             p00 + c, corners, depth - c, products);
   }
 }
 

@@ -10,7 +10,7 @@
 
 #include "sampling.h"
 
-#ifdef __AVX512BF16__
+#ifdef __AVX512BW__
 #include <immintrin.h>
 #endif
 
@@ -274,6 +274,64 @@ template <typename T>
 struct NextPacket<T, 1, false> {
   using Type = void;
 };
+
+#ifdef __AVX512BW__
+// The first `count` channels of a packet. More than half of them take as long
+// as all, and narrower packets for what is left of the half take longer.
+class PartOfPacket {
+ public:
+  using P = Packet<Bfloat16, 16, true>;
+  static constexpr int kChannels = P::kChannels;
+
+  explicit PartOfPacket(int64_t count) : mask_((1u << count) - 1) {}
+
+  PartOfPacket Load(const Bfloat16* p) const {
+    PartOfPacket packet = *this;
+    const auto bits =
+        BitCast<VectorOf<uint32_t, 16>>(_mm512_maskz_loadu_epi16(mask_, p));
+    packet.all_.parts[0] = BitCast<P::V>(bits << 16);
+    packet.all_.parts[1] = BitCast<P::V>(bits & 0xffff0000u);
+    return packet;
+  }
+  void Store(Bfloat16* p) const {
+    Bfloat16 all[kChannels];
+    all_.Store(all);
+    _mm512_mask_storeu_epi16(p, mask_, _mm512_loadu_si512(all));
+  }
+  void Add(float weight, const Bfloat16* p) {
+    const PartOfPacket other = Load(p);
+    for (int i = 0; i < 2; ++i) {
+      all_.parts[i] += weight * other.all_.parts[i];
+    }
+  }
+  void Add(const PartOfPacket& factor, const Bfloat16* p) {
+    const PartOfPacket other = Load(p);
+    for (int i = 0; i < 2; ++i) {
+      all_.parts[i] += factor.all_.parts[i] * other.all_.parts[i];
+    }
+  }
+  void Add(const PartOfPacket& other) { all_.Add(other.all_); }
+  float Sum() const { return all_.Sum(); }
+
+ private:
+  __mmask32 mask_;
+  P all_;
+};
+#else
+class PartOfPacket;
+#endif
+
+// Whether there is a `PartOfPacket` of a packet.
+template <typename P>
+struct HasParts {
+  static constexpr bool kValue = false;
+};
+#ifdef __AVX512BW__
+template <>
+struct HasParts<PartOfPacket::P> {
+  static constexpr bool kValue = true;
+};
+#endif
 
 template <typename T>
 struct IsPaired {
