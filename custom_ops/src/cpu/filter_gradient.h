@@ -74,8 +74,8 @@ inline void AddOuter(const Taps& taps, int64_t filter, int64_t channel,
     });
   }
   if constexpr (kChannels > 1) {
-    AddOuter<T, kVectors, kCount, kChannels / 2>(taps, filter, channel,
-                                                 channels);
+    AddOuter<T, kVectors, kCount, SmallerBlock(kChannels)>(taps, filter,
+                                                           channel, channels);
   }
 }
 

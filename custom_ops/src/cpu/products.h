@@ -31,6 +31,12 @@ constexpr int kSums = 8, kMaxVectors = 2;
 #endif
 constexpr int kMaxPixels = 12;
 
+// The size of the blocks for what blocks of `size` leave over: of the usual
+// widths nothing is left for blocks of one, which wait for their own sums.
+constexpr int SmallerBlock(int size) {
+  return size > 8 ? 8 : size > 4 ? 4 : size / 2;
+}
+
 // What the products of maps of T multiply: E, of which kPair at a time.
 template <typename T>
 struct Factor {
@@ -119,8 +125,8 @@ inline void MultiplyPixels(const Window<E>& window, int64_t pixel,
                                                 finish);
   }
   if constexpr (kPixels > 1) {
-    MultiplyPixels<T, kVectors, kCount, kPixels / 2>(window, pixel, pixels,
-                                                     weights, filter, finish);
+    MultiplyPixels<T, kVectors, kCount, SmallerBlock(kPixels)>(
+        window, pixel, pixels, weights, filter, finish);
   }
 }
 
