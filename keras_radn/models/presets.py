@@ -79,6 +79,14 @@ RADN_PRESETS = {
             "deform_units": 3,
             "attention_pool": 2,
         },
+        "weights": {
+            "file": "compact_v2.npz",
+            "sha256": (
+                "f515024ef0e09325888149fa8c7afca7"
+                "0c29494ed40b763fe43631b2ad56d0d2"
+            ),
+            "psnr": {"GoPro": 28.28, "Kodak": 27.34},
+        },
     },
     "lite": {
         "description": "Narrow, with few units, for phones and CPUs.",

@@ -141,7 +141,7 @@ class DeformUnitsOp : public tensorflow::OpKernel {
       const int64_t products_each =
           projection.channels * projection.filters / 32 +
           kTaps * (10 + filters() / 4);
-      std::vector<char> late(rows);
+      std::vector<char> late(rows);  // that sample rows of another piece
       const auto* pool = context->device()->tensorflow_cpu_worker_threads();
       const int64_t pieces = std::min<int64_t>(pool->num_threads, rows);
       Parallel(context, pieces, rows / pieces * outputs.width * products_each,
