@@ -99,6 +99,29 @@ def test_convolution(library, rng, size, channels, filters, width):
     assert (library.count_tile_products() > before) == (filters > 8)
 
 
+@pytest.mark.parametrize("shape", [(2, 2), (4, 40), (6, 66)])
+@pytest.mark.parametrize(("channels", "filters"), [(5, 16), (16, 64)])
+def test_gradient_of_a_deconvolution(library, rng, channels, filters, shape):
+    """It is a convolution of 4x4 with stride 2."""
+    height, width = shape
+    image = integers(rng, height, width, channels)
+    kernel = integers(rng, 4, 4, channels, filters, dtype="float32")
+    outputs = np.full((height // 2, width // 2, filters), np.nan, "float32")
+    before = library.count_tile_products()
+    library.convolve(
+        *map(ctypes.c_int64, (4, channels, filters)),
+        *map(pointer, (kernel, np.zeros(filters, "float32"), None, None)),
+        ctypes.c_bool(False),
+        *map(ctypes.c_int64, (height, width)),
+        *map(pointer, (image, outputs)),
+    )
+    padded = np.pad(image.astype(int), [(1, 1), (1, 1), (0, 0)])
+    seen = np.lib.stride_tricks.sliding_window_view(padded, (4, 4), (0, 1))
+    expected = np.einsum("yxcij,ijcf->yxf", seen[::2, ::2], kernel.astype(int))
+    np.testing.assert_array_equal(outputs, expected)
+    assert library.count_tile_products() > before
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (2, 20), (5, 33)])
 @pytest.mark.parametrize(("channels", "filters"), [(5, 16), (64, 48)])
 def test_deconvolution(library, rng, channels, filters, shape):

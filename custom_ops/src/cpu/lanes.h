@@ -10,7 +10,7 @@
 
 #include "sampling.h"
 
-#ifdef __AVX512BW__
+#if defined(__AVX512BW__) || defined(__AVX512BF16__)
 #include <immintrin.h>
 #endif
 

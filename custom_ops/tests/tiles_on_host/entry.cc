@@ -18,7 +18,8 @@ extern "C" {
 // Products of tiles so far.
 int64_t count_tile_products() { return keras_radn::amx::tile_products; }
 
-// A convolution of one image, of `size` 1 or 3; the scale may be null.
+// A convolution of one image, of `size` 1, 3, or 4 with stride 2; the scale may
+// be null.
 void convolve(int64_t size, int64_t channels, int64_t filters,
               const float* kernel, const float* bias, const float* scale,
               const float* offset, bool relu, int64_t height, int64_t width,
@@ -31,9 +32,11 @@ void convolve(int64_t size, int64_t channels, int64_t filters,
       size, channels, filters, scale, offset, weights.data(), relu};
   std::vector<char> scratch(
       keras_radn::ScratchBytes<Bfloat16>(nullptr, convolution, width));
+  const int64_t stride = size == 4 ? 2 : 1;
   kConvolutionsBfloat16.convolve_wide(
       nullptr, convolution, {inputs, height, width, channels},
-      {outputs, height, width, filters}, 0, height, scratch.data());
+      {outputs, height / stride, width / stride, filters}, 0, height / stride,
+      scratch.data());
 }
 
 // A deconvolution of 4x4 of one image.
