@@ -39,6 +39,17 @@ absl::Status DenseBlockTrainingShape(InferenceContext* c) {
   return c->set_output("growth_variances", vectors);
 }
 
+// Outputs to_NAME have the shapes of the inputs NAME.
+absl::Status SetLikeInputs(InferenceContext* c,
+                           const std::vector<const char*>& names) {
+  std::vector<ShapeHandle> shapes;
+  for (const char* name : names) {
+    TF_RETURN_IF_ERROR(c->input(name, &shapes));
+    TF_RETURN_IF_ERROR(c->set_output(std::string("to_") + name, shapes));
+  }
+  return absl::OkStatus();
+}
+
 // Shapes of what a gradient op returns: the features, then the weights.
 absl::Status GradientShape(InferenceContext* c,
                            const std::vector<const char*>& names) {
@@ -49,11 +60,7 @@ absl::Status GradientShape(InferenceContext* c,
   TF_RETURN_IF_ERROR(c->WithRank(kernels[0], 4, &kernel));
   TF_RETURN_IF_ERROR(c->ReplaceDim(outputs, 3, c->Dim(kernel, 2), &shape));
   TF_RETURN_IF_ERROR(c->set_output("to_features", {shape}));
-  for (const char* name : names) {
-    TF_RETURN_IF_ERROR(c->input(name, &kernels));
-    TF_RETURN_IF_ERROR(c->set_output(std::string("to_") + name, kernels));
-  }
-  return absl::OkStatus();
+  return SetLikeInputs(c, names);
 }
 
 absl::Status DenseBlockGradientShape(InferenceContext* c) {
@@ -149,26 +156,16 @@ absl::Status ContextGradientShape(InferenceContext* c) {
   ShapeHandle gradient;
   DimensionHandle channels;
   std::vector<int64_t> sizes;
-  std::vector<ShapeHandle> shapes;
   TF_RETURN_IF_ERROR(c->GetAttr("sizes", &sizes));
   TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 4, &gradient));
   TF_RETURN_IF_ERROR(c->Subtract(c->Dim(gradient, 3), sizes.size(), &channels));
   TF_RETURN_IF_ERROR(c->ReplaceDim(gradient, 3, channels, &gradient));
   TF_RETURN_IF_ERROR(c->set_output("to_features", {gradient}));
-  for (const char* name : {"kernels", "biases"}) {
-    TF_RETURN_IF_ERROR(c->input(name, &shapes));
-    TF_RETURN_IF_ERROR(c->set_output(std::string("to_") + name, shapes));
-  }
-  return absl::OkStatus();
+  return SetLikeInputs(c, {"kernels", "biases"});
 }
 
 absl::Status ConvolutionGradientShape(InferenceContext* c) {
-  std::vector<ShapeHandle> shapes;
-  for (const char* name : {"features", "kernel", "gammas", "betas"}) {
-    TF_RETURN_IF_ERROR(c->input(name, &shapes));
-    TF_RETURN_IF_ERROR(c->set_output(std::string("to_") + name, shapes));
-  }
-  return absl::OkStatus();
+  return SetLikeInputs(c, {"features", "kernel", "gammas", "betas"});
 }
 
 }  // namespace

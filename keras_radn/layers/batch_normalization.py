@@ -92,8 +92,7 @@ def norms_of_one_op(norms: Sequence[BatchNormalization], dtype: str) -> bool:
     return (
         len({norm.frozen for norm in norms}) == 1
         and all(norm.trainable and not norm.synchronized for norm in norms)
-        and dtype in ("float32", "bfloat16")
-        and backend.has_training_ops()
+        and backend.has_training_ops(dtype)
     )
 
 

@@ -97,8 +97,7 @@ class ContextAggregation(keras.layers.Layer):
         return (
             self.filters == 1
             and len(self.pool_sizes) > 0
-            and self.compute_dtype in ("float32", "bfloat16")
-            and backend.has_training_ops()
+            and backend.has_training_ops(self.compute_dtype)
         )
 
     def compute_output_shape(self, input_shape):

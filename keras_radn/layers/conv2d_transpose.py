@@ -25,13 +25,9 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
     def call(self, inputs, training=None):
         if not training or not self._has_training_op():
             return super().call(inputs)
-        norm_first, transposed = False, True
+        kernel = ops.cast(self.kernel, "float32")
         outputs, _ = backend.convolution_training(
-            inputs,
-            [(ops.cast(self.kernel, "float32"),)],
-            0.0,
-            norm_first,
-            transposed,
+            inputs, [(kernel,)], transposed=True
         )
         return self.activation(outputs)
 
@@ -44,6 +40,5 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
             and self.output_padding is None
             and self.data_format == "channels_last"
             and not self.use_bias
-            and self.compute_dtype in ("float32", "bfloat16")
-            and backend.has_training_ops()
+            and backend.has_training_ops(self.compute_dtype)
         )

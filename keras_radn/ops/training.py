@@ -45,9 +45,17 @@ class Moments(NamedTuple):
     variance: tf.Tensor
 
 
-def available() -> bool:
-    """Whether the compiled library is to be used in the present graph."""
-    return tracing.current().training_ops is not False and library.has_cpu_ops()
+def available(dtype: str = "float32") -> bool:
+    """Whether the compiled library is to be used in the present graph.
+
+    Args:
+        dtype: what a layer computes in.
+    """
+    return (
+        dtype in ("float32", "bfloat16")
+        and tracing.current().training_ops is not False
+        and library.has_cpu_ops()
+    )
 
 
 def dense_block(

@@ -72,8 +72,14 @@ def test_bfloat16_is_as_good_as_tensorflow_s(name, rng):
 
 
 def test_the_fuzzer_draws_every_kind_of_call():
-    calls = [training_calls.draw(seed) for seed in range(40)]
-    assert len({getattr(call.op, "func", call.op) for call in calls}) >= 4
+    calls = [training_calls.draw(seed) for seed in range(80)]
+    assert len({getattr(call.op, "func", call.op) for call in calls}) == 4
+    options = [getattr(call.op, "keywords", {}) for call in calls]
+    assert {o["norm_first"] for o in options if "norm_first" in o} == {
+        True,
+        False,
+    }
+    assert any(o.get("transposed") for o in options)
     assert {bool(call.fixed) for call in calls} == {True, False}
     assert any(call.features.shape[1:3] == (1, 1) for call in calls)
     assert any(call.features.shape[2] > 32 for call in calls)

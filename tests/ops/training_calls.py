@@ -161,16 +161,10 @@ def context(
     rng: np.random.Generator, shape: tuple[int, ...], sizes: tuple[int, ...]
 ) -> Call:
     """Draws a call of `context`."""
-
-    def op(features, units, epsilon, fixed):
-        assert epsilon == EPSILON
-        assert not fixed
-        return training.context(features, *zip(*units, strict=True), sizes), []
-
     *outer, channels = shape
     units = [(_kernel(rng, 1, channels, 1), rng.normal(size=1)) for _ in sizes]
     return Call(
-        op,
+        functools.partial(_context_op, sizes=sizes),
         functools.partial(_context, sizes=sizes),
         _features(rng, shape),
         units,
@@ -252,6 +246,10 @@ def _normed_convolution(
     else:
         x = _convolve(x, kernel)
     return (x if norm_first else normed(x)), moments
+
+
+def _context_op(features, units, epsilon, fixed, sizes):
+    return training.context(features, *zip(*units, strict=True), sizes), []
 
 
 def _context(x, units, epsilon, fixed, sizes):

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -56,13 +55,6 @@ struct Scale {
   const float* bias;
 
   int64_t cells() const { return rows.count * columns.count; }
-  // Calls visit(cell, row of windows, column of windows).
-  template <typename Visit>
-  void ForCells(const Visit& visit) const {
-    for (int64_t cell = 0; cell < cells(); ++cell) {
-      visit(cell, cell / columns.count, cell % columns.count);
-    }
-  }
   float pixels(int64_t row, int64_t column) const {
     return rows.length(row) * columns.length(column);
   }
@@ -160,37 +152,34 @@ class ContextTrainingOp : public tensorflow::OpKernel {
                          maps[i].data() + first);
                }
              });
-    B* to = Bits(outputs->flat<T>().data());
-    const int64_t stride = shape.dim_size(3);
-    Parallel(context, scales.batch * scales.height,
-             scales.width * (scales.channels / 8 + 2 * scales.count() + 1),
-             [&](int64_t begin, int64_t end) {
-               for (int64_t row = begin; row < end; ++row) {
-                 const int64_t at = row * scales.width;
-                 for (int64_t p = at; p < at + scales.width; ++p) {
-                   std::memcpy(static_cast<void*>(to + p * stride),
-                               inputs.data + p * scales.channels,
-                               scales.channels * sizeof(B));
-                 }
-                 for (int64_t i = 0; i < scales.count(); ++i) {
-                   Enlarge(
-                       scales[i],
-                       maps[i].data() + row / scales.height * scales[i].cells(),
-                       row % scales.height, stride,
-                       to + at * stride + scales.channels + i);
-                 }
-               }
-             });
+    const Pixels<B> to{Bits(outputs->flat<T>().data()), scales.height,
+                       scales.width, shape.dim_size(3)};
+    const int64_t rows = scales.batch * scales.height;
+    CopyPixels<B>(context, {inputs.data, scales.channels}, to, rows);
+    Parallel(
+        context, rows, scales.width * (2 * scales.count() + 1),
+        [&](int64_t begin, int64_t end) {
+          for (int64_t row = begin; row < end; ++row) {
+            for (int64_t i = 0; i < scales.count(); ++i) {
+              Enlarge(
+                  scales[i],
+                  maps[i].data() + row / scales.height * scales[i].cells(),
+                  row % scales.height, to.pixel,
+                  to.data + row * to.width * to.pixel + scales.channels + i);
+            }
+          }
+        });
   }
 
  private:
   // Averages of the windows of an image, and their products with the kernel.
   static void Average(const Scale& scale, const Pixels<const B>& inputs,
                       int64_t image, float* averages, float* map) {
-    const int64_t channels = inputs.pixel;
-    scale.ForCells([&](int64_t cell, int64_t row, int64_t column) {
+    const int64_t channels = inputs.pixel, size = scale.rows.size;
+    for (int64_t cell = 0; cell < scale.cells(); ++cell) {
+      const int64_t row = cell / scale.columns.count;
+      const int64_t column = cell % scale.columns.count;
       float* average = averages + cell * channels;
-      const int64_t size = scale.rows.size;
       BestConvolutions<B>().sum_window(
           channels, inputs,
           (image * inputs.height + row * size) * inputs.width + column * size,
@@ -202,7 +191,7 @@ class ContextTrainingOp : public tensorflow::OpKernel {
         sum += average[c] * scale.kernel[c];
       }
       map[cell] = sum + *scale.bias;
-    });
+    }
   }
 
   // A row of the map, enlarged bilinearly.

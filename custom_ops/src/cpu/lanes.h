@@ -233,19 +233,19 @@ struct Packet {
     }
   }
 
-  // Adds weight * the channels at p.
-  void Add(C weight, const T* p) {
-    const Packet other = Load(p);
+  // Adds weight * other, or weight * the channels at p.
+  void Add(C weight, const Packet& other) {
     for (int i = 0; i < kParts; ++i) parts[i] += weight * other.parts[i];
   }
+  void Add(C weight, const T* p) { Add(weight, Load(p)); }
 
-  // Adds the products with the channels at p.
-  void Add(const Packet& factor, const T* p) {
-    const Packet other = Load(p);
+  // Adds the products with another packet, or with the channels at p.
+  void Add(const Packet& factor, const Packet& other) {
     for (int i = 0; i < kParts; ++i) {
       parts[i] += factor.parts[i] * other.parts[i];
     }
   }
+  void Add(const Packet& factor, const T* p) { Add(factor, Load(p)); }
 
   void Add(const Packet& other) {
     for (int i = 0; i < kParts; ++i) parts[i] += other.parts[i];
@@ -298,17 +298,9 @@ class PartOfPacket {
     all_.Store(all);
     _mm512_mask_storeu_epi16(p, mask_, _mm512_loadu_si512(all));
   }
-  void Add(float weight, const Bfloat16* p) {
-    const PartOfPacket other = Load(p);
-    for (int i = 0; i < 2; ++i) {
-      all_.parts[i] += weight * other.all_.parts[i];
-    }
-  }
+  void Add(float weight, const Bfloat16* p) { all_.Add(weight, Load(p).all_); }
   void Add(const PartOfPacket& factor, const Bfloat16* p) {
-    const PartOfPacket other = Load(p);
-    for (int i = 0; i < 2; ++i) {
-      all_.parts[i] += factor.all_.parts[i] * other.all_.parts[i];
-    }
+    all_.Add(factor.all_, Load(p).all_);
   }
   void Add(const PartOfPacket& other) { all_.Add(other.all_); }
   float Sum() const { return all_.Sum(); }

@@ -45,8 +45,12 @@ deform_units_training: Callable | None = None
 optimizer_steps: ModuleType | None = None
 
 
-def has_training_ops() -> bool:
-    """Whether compiled operations serve in the graph that is being built."""
+def has_training_ops(dtype: str = "float32") -> bool:
+    """Whether compiled operations serve in the graph that is being built.
+
+    Args:
+        dtype: what a layer computes in.
+    """
     return False
 
 
