@@ -3,8 +3,9 @@
     python benchmarks/attention.py --pairs DIR [--preset lite | --model FILE]
 
 Prints the mean gain in dB over the pairs, and the seconds for an image of
-1280x720, for one network with its attention unchanged, left out, pooled
-differently, and in tiles, in which it sees less. All have the same weights.
+1280x720, for one network with its attention unchanged, left out, limited to
+other windows or to none, pooled differently, and in tiles, in which it sees
+less. All have the same weights.
 """
 
 import argparse
@@ -32,6 +33,7 @@ def variants(model: RADN) -> dict[str, tuple[RADN, int | None]]:
     """Returns networks of the same weights, each with the tile to use."""
     architecture = model.architecture()
     own = architecture["attention_pool"]
+    window = architecture["attention_window"]
 
     def variant(**changes):
         other = RADN(**{**architecture, **changes})
@@ -42,8 +44,16 @@ def variants(model: RADN) -> dict[str, tuple[RADN, int | None]]:
     values = without.get_layer("attention").value_conv
     values.set_weights([np.zeros_like(w) for w in values.get_weights()])
     return {
-        f"as it is, keys and values pooled by {own}": (variant(), None),
+        f"as it is, window {window}, pooled by {own}": (variant(), None),
         "left out": (without, None),
+        **{
+            f"window {size}" if size else "of all positions": (
+                variant(attention_window=size),
+                None,
+            )
+            for size in (16, 24, 32, 48, 0)
+            if size != window
+        },
         **{
             f"pooled by {size}": (variant(attention_pool=size), None)
             for size in (1, 2, 4)

@@ -140,25 +140,40 @@ def onnx_deform_conv(
     return session.run(None, feeds)[0].transpose(0, 2, 3, 1)
 
 
-def self_attention(features, weights, pool=1):
+def self_attention(features, weights, pool=1, window=0):
     """Computes equations 5 and 6, position by position, in float64.
 
     `weights` has the matrix and bias of the 1x1 convolutions to B, C and D;
-    B and D are those of means over windows with the side `pool`.
+    B and D are those of means over windows with the side `pool`, of which only
+    those in a `window` around the position's block are looked at.
     """
-    a = features.reshape(-1, features.shape[-1]).astype("float64")
-    pooled = windows(features.astype("float64"), pool).reshape(-1, a.shape[-1])
+    a = features.astype("float64")
+    pooled = windows(a, pool)
     b, c, d = (
         x @ matrix + bias
         for x, (matrix, bias) in zip((pooled, a, pooled), weights, strict=True)
     )
     outputs = np.empty_like(a)
-    for j in range(len(a)):
-        similarity = np.array([b[i] @ c[j] for i in range(len(b))])
+    for j in np.ndindex(a.shape[:2]):
+        near = tuple(
+            keys_near(place, size, pool, window)
+            for place, size in zip(j, pooled.shape[:2], strict=True)
+        )
+        similarity = b[near] @ c[j]
         s = np.exp(similarity - similarity.max())
         s /= s.sum()
-        outputs[j] = a[j] + sum(s[i] * d[i] for i in range(len(b)))
-    return outputs.reshape(features.shape)
+        outputs[j] = a[j] + np.einsum("yx,yxc->c", s, d[near])
+    return outputs
+
+
+def keys_near(place, keys, pool, window):
+    """Which keys a row or column relates to: all, or a slice of them."""
+    if not window:
+        return slice(None)
+    side = window // 2 // pool  # of a block
+    first = place // (window // 2) * side - side // 2
+    first = max(min(first, keys - 2 * side), 0)
+    return slice(first, first + 2 * side)
 
 
 def windows(features, size):

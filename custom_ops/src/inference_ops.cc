@@ -90,17 +90,25 @@ REGISTER_OP("KerasRadn>Attention")
     .Input("keys: T")
     .Input("values: T")
     .Output("outputs: T")
+    .Attr("window_size: int >= 0 = 0")
+    .Attr("pool_size: int >= 1 = 1")
     .Attr("T: {bfloat16, float}")
     .SetShapeFn(tensorflow::shape_inference::UnchangedShape)
     .Doc(R"doc(
 Adds to each pixel the mean of the values, weighted by the softmax of the
 products of its query with the keys.
 
+With windows the pixels of a block, of half a window's side, look at the keys
+of the window around it only, which is moved to the inside at the borders.
+
 features: `[batch, height, width, channels]`.
 queries: `[batch, height, width, depth]`.
 keys: `[batch, rows, columns, depth]`, of any number of positions.
 values: `[batch, rows, columns, channels]`.
 outputs: as the features.
+window_size: side of the windows in pixels, a multiple of twice the pool_size;
+  0 for no windows.
+pool_size: pixels from one key to the next.
 )doc");
 
 REGISTER_OP("KerasRadn>DenseBlock")

@@ -17,8 +17,8 @@ from keras_radn.system.memory import available_bytes
 # Strides and pooling windows of the networks divide it.
 ALIGNMENT = 32
 
-# The largest tile that is chosen automatically. In larger ones the
-# self-attention, whose time grows with the square of the pixels, costs more
+# The largest tile that is chosen automatically. In larger ones a self-attention
+# without windows, whose time grows with the square of the pixels, costs more
 # than it gives, and the time would no longer grow linearly with the image.
 MAX_TILE_PIXELS = 2**21
 

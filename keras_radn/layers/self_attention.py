@@ -1,3 +1,4 @@
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -32,13 +33,20 @@ class SelfAttention(keras.layers.Layer):
         pool_size: side of the windows over which the keys `B` and the values
             `D` are averaged, so that there are fewer positions `i`; 1, as in
             the paper, for none. With 2 the cost is a quarter.
+        window_size: side of the windows of positions `i` that a position `j`
+            is related to, at least those of the patches trained on: a softmax
+            over many more positions than in training gives other means. 0, as
+            in the paper, for all of them. Windows lie around blocks of half
+            their side, moved to the inside at the borders. Time and memory
+            then grow with `N`. A multiple of twice the `pool_size`.
         **kwargs: arguments of `keras.layers.Layer`.
 
     Input and output shape: `(batch, height, width, channels)`.
 
     Raises:
         ValueError: if `reduction` or `pool_size` is not a positive integer,
-            or the input has fewer channels than `reduction`.
+            `window_size` no such multiple, or the input has fewer channels than
+            `reduction`.
 
     Example:
 
@@ -48,15 +56,30 @@ class SelfAttention(keras.layers.Layer):
     ```
 
     Reference: section "Self-attention module (SA)" of the paper; for
-    `pool_size`, Wang et al., Non-local Neural Networks, CVPR 2018, section 3.3.
+    `pool_size`, Wang et al., Non-local Neural Networks, CVPR 2018, section 3.3;
+    for `window_size`, Chu et al., Improving Image Restoration by Revisiting
+    Global Information Aggregation, ECCV 2022.
     """
 
-    def __init__(self, reduction: int = 8, pool_size: int = 1, **kwargs):
+    def __init__(
+        self,
+        reduction: int = 8,
+        pool_size: int = 1,
+        window_size: int = 0,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         require_integer("reduction", reduction, 1)
         require_integer("pool_size", pool_size, 1)
+        require_integer("window_size", window_size, 0)
+        if window_size % (2 * pool_size):
+            raise ValueError(
+                "`window_size` must be a multiple of twice the pool_size "
+                f"({pool_size}). Received: {window_size!r}"
+            )
         self.reduction = reduction
         self.pool_size = pool_size
+        self.window_size = window_size
 
     def build(self, input_shape):
         channels = input_shape[-1]
@@ -106,10 +129,18 @@ class SelfAttention(keras.layers.Layer):
             self.key_conv(pooled),
             self.value_conv(pooled),
             in_chunks=not training,
+            windows=self._windows(),
         )
+
+    def _windows(self):
+        if not self.window_size:
+            return None
+        return Windows(self.window_size, self.pool_size)
 
     def attention(self, inputs, position):
         """How a position attends to all of them, `s[j, i]` of equation 5.
+
+        It is 0 outside of the position's window.
 
         Args:
             inputs: `(batch, height, width, channels)`.
@@ -127,6 +158,13 @@ class SelfAttention(keras.layers.Layer):
         keys = ops.cast(self.key_conv(pooled), dtype)
         query = self.query_conv(inputs[:, row : row + 1, column : column + 1])
         similarity = ops.sum(keys * ops.cast(query, dtype), axis=-1)
+        if windows := self._windows():
+            _, rows, columns, _ = ops.shape(keys)
+            inside = ops.logical_and(
+                windows.contain(row, rows)[:, None],
+                windows.contain(column, columns),
+            )
+            similarity = ops.where(inside, similarity, -float("inf"))
         return ops.softmax(similarity, axis=(1, 2))
 
     def call(self, inputs, training=None):
@@ -140,7 +178,48 @@ class SelfAttention(keras.layers.Layer):
             **super().get_config(),
             "reduction": self.reduction,
             "pool_size": self.pool_size,
+            "window_size": self.window_size,
         }
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Which keys the blocks of queries are related to.
+
+    Attributes:
+        size: side of a window in positions of the queries; a block has half of
+            it.
+        pool_size: positions of the queries from one key to the next.
+    """
+
+    size: int
+    pool_size: int
+
+    @property
+    def block(self) -> int:
+        return self.size // 2
+
+    def starts(self, count: Any, keys: Any) -> Any:
+        """The first key of each of `count` windows, of `keys` along a side."""
+        block = self.block // self.pool_size
+        starts = ops.arange(count) * block - block // 2
+        return ops.clip(starts, 0, ops.maximum(keys - 2 * block, 0))
+
+    def indices(self, count: Any, keys: Any) -> tuple[Any, Any]:
+        """All keys of these windows, `(count * length,)`, and the length."""
+        length = ops.minimum(keys, self.size // self.pool_size)
+        if isinstance(keys, int):
+            length = min(keys, self.size // self.pool_size)
+        indices = self.starts(count, keys)[:, None] + ops.arange(length)
+        return ops.reshape(indices, [-1]), length
+
+    def contain(self, position: int, keys: int) -> Any:
+        """Whether the window of a query contains each of the keys."""
+        block = position // self.block
+        start = self.starts(block + 1, keys)[block]
+        index = ops.arange(keys)
+        length = self.size // self.pool_size
+        return ops.logical_and(index >= start, index < start + length)
 
 
 def attend(
@@ -148,6 +227,7 @@ def attend(
     keys: Any,
     values: Any,
     in_chunks: bool = True,
+    windows: Windows | None = None,
 ) -> Any:
     """For each position the mean of the values, weighted by similarity.
 
@@ -159,11 +239,18 @@ def attend(
         values: `(batch, rows, columns, channels)`.
         in_chunks: whether large images are done a chunk of queries at a time.
             Gradients through chunks take more time and no less memory.
+        windows: which keys and values a query is related to; `None` for all.
 
     Returns:
         A tensor `(batch, height, width, channels)` of the dtype of `values`.
     """
     batch, height, width, _ = ops.shape(queries)
+    if windows is not None and not (
+        isinstance(height, int)
+        and isinstance(width, int)
+        and max(height, width) <= windows.size
+    ):
+        return _attend_in_windows(queries, keys, values, in_chunks, windows)
     _, rows, columns, channels = ops.shape(values)
     positions = height * width
     queries = ops.reshape(queries, [batch, positions, queries.shape[-1]])
@@ -205,6 +292,40 @@ def attend(
         residual = ops.reshape(residual, [batch, count * chunk, channels])
         residual = residual[:, :positions]
     return ops.reshape(residual, [batch, height, width, channels])
+
+
+def _attend_in_windows(queries, keys, values, in_chunks, windows):
+    batch, height, width, _ = ops.shape(queries)
+    channels = values.shape[-1]
+    _, rows, columns, _ = ops.shape(keys)
+    block = windows.block
+    # Positive numbers only: tf2onnx's integer division truncates.
+    down, across = ((side + block - 1) // block for side in (height, width))
+    row_indices, rows = windows.indices(down, rows)
+    column_indices, columns = windows.indices(across, columns)
+
+    def blocks(x, rows, columns):
+        """A map of blocks, `(batch * down * across, rows, columns, depth)`."""
+        depth = x.shape[-1]
+        x = ops.reshape(x, [batch * down, rows, across, columns, depth])
+        x = ops.transpose(x, [0, 2, 1, 3, 4])
+        return ops.reshape(x, [batch * down * across, rows, columns, depth])
+
+    def of_windows(x):
+        x = ops.take(x, row_indices, axis=1)
+        return blocks(ops.take(x, column_indices, axis=2), rows, columns)
+
+    missing = [[0, down * block - height], [0, across * block - width]]
+    x = attend(
+        blocks(ops.pad(queries, [[0, 0], *missing, [0, 0]]), block, block),
+        of_windows(keys),
+        of_windows(values),
+        in_chunks,
+    )
+    x = ops.reshape(x, [batch * down, across, block, block, channels])
+    x = ops.transpose(x, [0, 2, 1, 3, 4])
+    x = ops.reshape(x, [batch, down * block, across * block, channels])
+    return x[:, :height, :width]
 
 
 def _softmax(similarity):

@@ -26,8 +26,8 @@ def grow(model: RADN, **arguments) -> RADN:
         **arguments: of `RADN`, which replace the model's: `encoder_units`,
             `growth_rate`, `stem_filters`, `transition_filters`,
             `decoder_filters`, `deform_units`, `deform_growth_rate`, none of
-            them smaller than the model's, and `dtype`, `name` and
-            `image_shape`.
+            them smaller than the model's, and `dtype`, `name`, `image_shape`
+            and `attention_window`, which has no weights.
 
     Returns:
         A new model.

@@ -12,6 +12,7 @@ FINAL = {
     "decoder_block": "deformable",
     "attention": True,
     "attention_pool": 1,
+    "attention_window": 0,
     "stem_pool": False,
     "encoder_units": (12, 16, 24),
     "growth_rate": 32,
@@ -78,6 +79,7 @@ RADN_PRESETS = {
             "decoder_filters": (128, 64, 48, 16),
             "deform_units": 3,
             "attention_pool": 2,
+            "attention_window": 32,
         },
         "weights": {
             "file": "compact_v2.npz",
@@ -101,6 +103,7 @@ RADN_PRESETS = {
             "deform_units": 2,
             "deform_growth_rate": 24,
             "attention_pool": 2,
+            "attention_window": 32,
         },
         "weights": {
             "file": "lite_v6.npz",

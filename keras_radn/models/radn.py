@@ -53,6 +53,10 @@ class RADN(DeblurringModel):
         attention: whether the self-attention module is there.
         attention_pool: by how much the attention pools its keys and values;
             1 is equation 6 of the paper as it stands.
+        attention_window: side of the windows to which it is limited in images
+            that are larger than the patches trained on, in positions of 8
+            pixels (16 with `stem_pool`); 0, as in the paper, for no limit.
+            See `keras_radn.layers.SelfAttention`.
         stem_pool: whether DenseNet's 3x3 max pooling follows the stem. The
             paper does not name it. With it all later features have half the
             side, and the network costs about a quarter.
@@ -101,6 +105,7 @@ class RADN(DeblurringModel):
         decoder_block: str | None = None,
         attention: bool | None = None,
         attention_pool: int | None = None,
+        attention_window: int | None = None,
         stem_pool: bool | None = None,
         encoder_units: tuple[int, int, int] | None = None,
         growth_rate: int | None = None,
@@ -120,6 +125,7 @@ class RADN(DeblurringModel):
             "decoder_block": decoder_block,
             "attention": attention,
             "attention_pool": attention_pool,
+            "attention_window": attention_window,
             "stem_pool": stem_pool,
             "encoder_units": encoder_units,
             "growth_rate": growth_rate,
@@ -156,6 +162,7 @@ class RADN(DeblurringModel):
         if architecture["attention"]:
             x = SelfAttention(
                 pool_size=architecture["attention_pool"],
+                window_size=architecture["attention_window"],
                 dtype=policy,
                 name="attention",
             )(x)

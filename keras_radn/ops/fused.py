@@ -243,7 +243,12 @@ def deconvolution(
 
 
 def attention(
-    features: tf.Tensor, queries: tf.Tensor, keys: tf.Tensor, values: tf.Tensor
+    features: tf.Tensor,
+    queries: tf.Tensor,
+    keys: tf.Tensor,
+    values: tf.Tensor,
+    window_size: int = 0,
+    pool_size: int = 1,
 ) -> tf.Tensor:
     """Adds to each position the mean of the values, weighted by similarity.
 
@@ -257,12 +262,19 @@ def attention(
         queries: `(batch, height, width, depth)`, of the same dtype.
         keys: `(batch, rows, columns, depth)`, of the same dtype.
         values: `(batch, rows, columns, channels)`, of the same dtype.
+        window_size: see `keras_radn.layers.SelfAttention`.
+        pool_size: positions from one key to the next, where there are windows.
 
     Returns:
         A tensor of the shape and dtype of `features`.
     """
     return library.load().ops.keras_radn_attention(
-        features, queries, keys, values
+        features,
+        queries,
+        keys,
+        values,
+        window_size=window_size,
+        pool_size=pool_size,
     )
 
 

@@ -22,6 +22,7 @@ NETWORKS = {
     "pooled": lambda: keras_radn.RADN(
         **TINY_RADN, stem_pool=True, attention_pool=2
     ),
+    "windows": lambda: keras_radn.RADN(**TINY_RADN, attention_window=2),
     "RADN1": lambda: keras_radn.RADN(
         **TINY_RADN, decoder_block="bottleneck", attention=False
     ),

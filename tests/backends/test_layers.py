@@ -32,10 +32,10 @@ def test_space_to_depth(rng):
         )
 
 
-@pytest.mark.parametrize("pool", [1, 2])
+@pytest.mark.parametrize(("pool", "window"), [(1, 0), (2, 0), (1, 2), (2, 4)])
 @pytest.mark.parametrize("size", [(4, 5), (1, 1)])
-def test_equations_5_and_6(size, pool, rng):
-    layer = layers.SelfAttention(2, pool_size=pool)
+def test_equations_5_and_6(size, pool, window, rng):
+    layer = layers.SelfAttention(2, pool_size=pool, window_size=window)
     features = rng.standard_normal((1, *size, 8)).astype("float32")
     layer.build(features.shape)
     for variable in layer.variables:
@@ -44,7 +44,7 @@ def test_equations_5_and_6(size, pool, rng):
         (conv.kernel.numpy()[0, 0], conv.bias.numpy())
         for conv in (layer.key_conv, layer.query_conv, layer.value_conv)
     ]
-    expected = oracles.self_attention(features[0], weights, pool)
+    expected = oracles.self_attention(features[0], weights, pool, window)
     np.testing.assert_allclose(
         float64(layer(features))[0], expected, rtol=1e-4, atol=1e-5
     )

@@ -30,7 +30,7 @@ def plain_model():
 
 @pytest.fixture(scope="session")
 def network():
-    return build()
+    return build(attention_pool=2, attention_window=4)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ VARIANTS = [
     {"decoder_block": "bottleneck", "attention": False},
     {"stem_pool": True},
     {"attention_pool": 2},
+    {"attention_pool": 2, "attention_window": 4},
     # Fewer channels than filters: the deformable convolution samples first.
     {"deform_growth_rate": 40, "deform_units": 1},
 ]

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from keras_radn.layers.self_attention import attend
+from keras_radn.layers.self_attention import Windows, attend
 from keras_radn.ops import deformable_conv2d, fused, library
 from tests.ops import training_calls
 
@@ -168,6 +168,10 @@ def fused_calls(
     queries = normal(batch, *size, filters, dtype=dtype)
     keys = normal(batch, *rows, filters, dtype=dtype)
     values = normal(batch, *rows, first, dtype=dtype)
+    pool, half = map(int, rng.integers(1, 4, 2))
+    rows = [-(-n // pool) for n in size]
+    near_keys = normal(batch, *rows, filters, dtype=dtype)
+    near_values = normal(batch, *rows, first, dtype=dtype)
     bias, affine = rng.normal(size=filters), tuple(rng.normal(size=(2, first)))
     side, relu = rng.choice([1, 3]), bool(rng.integers(2))
     arguments = {
@@ -193,6 +197,14 @@ def fused_calls(
             bias,
         ),
         "attention": (x, queries, keys, values),
+        "attention in windows": (
+            x,
+            queries,
+            near_keys,
+            near_values,
+            2 * pool * half,
+            pool,
+        ),
         "reconstruct": (
             x,
             maps,
@@ -205,7 +217,7 @@ def fused_calls(
     return {
         name: functools.partial(
             attention
-            if name == "attention"
+            if name.startswith("attention")
             else getattr(fused, name.split()[0]),
             *values,
         )
@@ -213,11 +225,11 @@ def fused_calls(
     }
 
 
-def attention(x, queries, keys, values, native):
+def attention(x, queries, keys, values, window=0, pool=1, *, native):
     if native:
-        attention = library.load().ops.keras_radn_attention
-        return attention(x, queries, keys, values)
-    return x + attend(queries, keys, values)
+        return fused.attention(x, queries, keys, values, window, pool)
+    windows = Windows(window, pool) if window else None
+    return x + attend(queries, keys, values, windows=windows)
 
 
 def difference_of_fused(seed: int, compare: bool = True) -> str | None:

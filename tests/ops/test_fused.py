@@ -256,3 +256,13 @@ def test_refuses(op, arguments, position, shape, message):
     function = getattr(library.load().ops, f"keras_radn_{op}")
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         function(*arguments, **attributes.get(op, {}))
+
+
+@pytest.mark.parametrize(
+    ("window", "message"),
+    [(4, "multiple of twice the pool_size"), (6, "keys must be the pixels")],
+)
+def test_refuses_windows(window, message):
+    x = tf.ones(X)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        fused.attention(x, x, x, x, window, 3)
