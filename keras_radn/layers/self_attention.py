@@ -207,9 +207,9 @@ class Windows:
 
     def indices(self, count: Any, keys: Any) -> tuple[Any, Any]:
         """All keys of these windows, `(count * length,)`, and the length."""
-        length = ops.minimum(keys, self.size // self.pool_size)
-        if isinstance(keys, int):
-            length = min(keys, self.size // self.pool_size)
+        length = self.size // self.pool_size
+        least = min if isinstance(keys, int) else ops.minimum
+        length = least(keys, length)
         indices = self.starts(count, keys)[:, None] + ops.arange(length)
         return ops.reshape(indices, [-1]), length
 

@@ -37,4 +37,5 @@ def test_models(capsys, monkeypatch):
     assert out[2].startswith(f"| tiny | {build().count_params():,} | 0.0")
     assert out[2].endswith("| none | a tiny one |")
     psnr = RADN.presets["lite"]["weights"]["psnr"]
-    assert f"| GoPro {psnr['GoPro']}, Kodak {psnr['Kodak']} |" in out[3]
+    gopro, kodak = psnr["GoPro"], psnr["Kodak"]
+    assert f"| GoPro {gopro:.2f}, Kodak {kodak:.2f} |" in out[3]

@@ -150,5 +150,5 @@ def test_gain_with_the_packaged_weights(length):
 def test_sharp_photographs_are_left_alone():
     for photo in (data.chelsea(), data.coffee(), data.astronaut()):
         result = deblur(photo, Deblurrer(multi_scale=True))
-        # 37 dB, of the cat, whose background is out of focus.
-        assert mean_squared_error(photo, result) <= 255**2 / 10**3.7
+        # 36 dB, of the cat, whose background is out of focus.
+        assert mean_squared_error(photo, result) <= 255**2 / 10**3.6

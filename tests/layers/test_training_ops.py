@@ -178,11 +178,18 @@ def test_transposed_convolutions_that_the_operation_does_not_know(options, rng):
     known = {"kernel_size": 4, "strides": 2, "padding": "same"}
     options = {"filters": 5, "use_bias": False, **known, **options}
     inputs = tf.constant(rng.normal(size=(2, 4, 5, 6)), "float32")
-    keras.utils.set_random_seed(7)
-    layer = Conv2DTranspose(**options)
-    outputs = layer(inputs, training=True)
-    keras.utils.set_random_seed(7)
-    expected = keras.layers.Conv2DTranspose(**options)(inputs)
+
+    def outputs_of(kind, **kwargs):
+        keras.utils.set_random_seed(7)
+        try:
+            return kind(**options)(inputs, **kwargs)
+        except tf.errors.InvalidArgumentError:
+            # Without oneDNN TensorFlow has no dilation on the CPU.
+            assert options.get("dilation_rate") == 2
+            return None
+
+    expected = outputs_of(keras.layers.Conv2DTranspose)
+    outputs = outputs_of(Conv2DTranspose, training=True)
     np.testing.assert_array_equal(outputs, expected)
 
 
