@@ -129,13 +129,9 @@ class SelfAttention(keras.layers.Layer):
             self.key_conv(pooled),
             self.value_conv(pooled),
             in_chunks=not training,
-            windows=self._windows(),
+            window_size=self.window_size,
+            pool_size=self.pool_size,
         )
-
-    def _windows(self):
-        if not self.window_size:
-            return None
-        return Windows(self.window_size, self.pool_size)
 
     def attention(self, inputs, position):
         """How a position attends to all of them, `s[j, i]` of equation 5.
@@ -158,7 +154,8 @@ class SelfAttention(keras.layers.Layer):
         keys = ops.cast(self.key_conv(pooled), dtype)
         query = self.query_conv(inputs[:, row : row + 1, column : column + 1])
         similarity = ops.sum(keys * ops.cast(query, dtype), axis=-1)
-        if windows := self._windows():
+        if self.window_size:
+            windows = _Windows(self.window_size, self.pool_size)
             _, rows, columns, _ = ops.shape(keys)
             inside = ops.logical_and(
                 windows.contain(row, rows)[:, None],
@@ -183,7 +180,7 @@ class SelfAttention(keras.layers.Layer):
 
 
 @dataclass(frozen=True)
-class Windows:
+class _Windows:
     """Which keys the blocks of queries are related to.
 
     Attributes:
@@ -227,7 +224,8 @@ def attend(
     keys: Any,
     values: Any,
     in_chunks: bool = True,
-    windows: Windows | None = None,
+    window_size: int = 0,
+    pool_size: int = 1,
 ) -> Any:
     """For each position the mean of the values, weighted by similarity.
 
@@ -239,17 +237,19 @@ def attend(
         values: `(batch, rows, columns, channels)`.
         in_chunks: whether large images are done a chunk of queries at a time.
             Gradients through chunks take more time and no less memory.
-        windows: which keys and values a query is related to; `None` for all.
+        window_size: see `SelfAttention`.
+        pool_size: positions from one key to the next, where there are windows.
 
     Returns:
         A tensor `(batch, height, width, channels)` of the dtype of `values`.
     """
     batch, height, width, _ = ops.shape(queries)
-    if windows is not None and not (
-        isinstance(height, int)
-        and isinstance(width, int)
-        and max(height, width) <= windows.size
-    ):
+    fits = all(
+        isinstance(side, int) and side <= window_size
+        for side in (height, width)
+    )
+    if window_size and not fits:
+        windows = _Windows(window_size, pool_size)
         return _attend_in_windows(queries, keys, values, in_chunks, windows)
     _, rows, columns, channels = ops.shape(values)
     positions = height * width

@@ -12,7 +12,7 @@ from keras_radn.layers import PadToMultiple
 from keras_radn.layers.batch_normalization import EPSILON
 from keras_radn.layers.context_aggregation import POOL_SIZES, window_averages
 from keras_radn.layers.dense_deformable_module import MAX_OFFSET
-from keras_radn.layers.self_attention import Windows, attend
+from keras_radn.layers.self_attention import attend
 from keras_radn.models.deblurring_model import variables_by_path
 from keras_radn.models.presets import DTYPES
 from keras_radn.models.radn import MEAN, RADN, VARIANCE
@@ -253,19 +253,17 @@ class _Graph:
         )
 
     def attention(self, x):
-        pool_size = self.architecture["attention_pool"]
         window_size = self.architecture["attention_window"]
+        pool_size = self.architecture["attention_pool"]
         pooled = window_averages(x, pool_size)
         keys, values = (
             self.conv_layer(pooled, f"attention/{name}") for name in "bd"
         )
         queries = self.conv_layer(x, "attention/c")
+        sizes = {"window_size": window_size, "pool_size": pool_size}
         if self.native:
-            return fused.attention(
-                x, queries, keys, values, window_size, pool_size
-            )
-        windows = Windows(window_size, pool_size) if window_size else None
-        return x + attend(queries, keys, values, self.in_chunks, windows)
+            return fused.attention(x, queries, keys, values, **sizes)
+        return x + attend(queries, keys, values, self.in_chunks, **sizes)
 
     # Decoder
 

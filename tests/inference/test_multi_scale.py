@@ -148,7 +148,11 @@ def test_gain_with_the_packaged_weights(length):
 
 @pytest.mark.slow
 def test_sharp_photographs_are_left_alone():
-    for photo in (data.chelsea(), data.coffee(), data.astronaut()):
+    # The background of the cat is out of focus.
+    for photo, least in (
+        (data.chelsea(), 36),
+        (data.coffee(), 42),
+        (data.astronaut(), 42),
+    ):
         result = deblur(photo, Deblurrer(multi_scale=True))
-        # 36 dB, of the cat, whose background is out of focus.
-        assert mean_squared_error(photo, result) <= 255**2 / 10**3.6
+        assert mean_squared_error(photo, result) <= 255**2 / 10 ** (least / 10)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from keras_radn.layers.self_attention import Windows, attend
+from keras_radn.layers.self_attention import attend
 from keras_radn.ops import deformable_conv2d, fused, library
 from tests.ops import training_calls
 
@@ -228,8 +228,7 @@ def fused_calls(
 def attention(x, queries, keys, values, window=0, pool=1, *, native):
     if native:
         return fused.attention(x, queries, keys, values, window, pool)
-    windows = Windows(window, pool) if window else None
-    return x + attend(queries, keys, values, windows=windows)
+    return x + attend(queries, keys, values, window_size=window, pool_size=pool)
 
 
 def difference_of_fused(seed: int, compare: bool = True) -> str | None:

@@ -17,35 +17,27 @@ using tensorflow::OpKernelContext;
 using tensorflow::Tensor;
 using tensorflow::TensorShape;
 
-// Pixels or keys of a map, [height, width, depth].
-template <typename T>
-struct Map {
-  T* data;
-  int64_t height, width, depth;
-
-  T* Row(int64_t y, int64_t x) const { return data + (y * width + x) * depth; }
-  int64_t Size() const { return height * width; }
-};
-
-// A part of a map.
+// A part of an image.
 struct Area {
   int64_t y, x, height, width;
 
   int64_t Size() const { return height * width; }
 };
 
-// Copies a part of a map to or from where it lies without gaps.
+// The rows of an area; those of the image lie as far apart as before.
 template <typename T>
-void Gather(const Map<const T>& map, const Area& area, T* out) {
-  for (int64_t y = 0; y < area.height; ++y) {
-    const T* row = map.Row(area.y + y, area.x);
-    out = std::copy(row, row + area.width * map.depth, out);
-  }
+Pixels<T> Inside(const Pixels<T>& image, const Area& area) {
+  return {image.data + (area.y * image.width + area.x) * image.pixel,
+          area.height, image.width, image.pixel};
 }
+
+// Copies the first `columns` pixels of each row.
 template <typename T>
-void Scatter(const T* in, const Area& area, const Map<T>& map) {
-  for (int64_t y = 0; y < area.height; ++y, in += area.width * map.depth) {
-    std::copy(in, in + area.width * map.depth, map.Row(area.y + y, area.x));
+void CopyRows(const Pixels<const T>& from, int64_t columns,
+              const Pixels<T>& to) {
+  for (int64_t y = 0; y < from.height; ++y) {
+    std::copy_n(from.data + y * from.width * from.pixel, columns * from.pixel,
+                to.data + y * to.width * to.pixel);
   }
 }
 
@@ -55,14 +47,12 @@ struct Side {
 
   int64_t Blocks() const { return (pixels + block - 1) / block; }
   int64_t Window() const { return std::min(keys, 2 * block / pool); }
-  int64_t Pixel(int64_t i) const { return i * block; }
   int64_t Pixels(int64_t i) const {
     return std::min(block, pixels - i * block);
   }
   int64_t Key(int64_t i) const {
     const int64_t step = block / pool;
-    return std::clamp<int64_t>(i * step - step / 2, 0,
-                               std::max<int64_t>(keys - 2 * step, 0));
+    return std::clamp<int64_t>(i * step - step / 2, 0, keys - Window());
   }
 };
 
@@ -117,14 +107,13 @@ class AttentionOp : public tensorflow::OpKernel {
                     absl::StrCat("keys must have some pixels. Received: ",
                                  keys.shape().DebugString())));
     UseLargePages(*outputs);
-    const int64_t block = window_ > 0 ? window_ / 2 : 0;
+    const int64_t block = window_ / 2;
     for (int64_t image = 0; image < batch; ++image) {
-      const auto map = [image](const Tensor& tensor) {
-        const int64_t size[] = {tensor.dim_size(1), tensor.dim_size(2),
-                                tensor.dim_size(3)};
-        return Map<const B>{
-            Bits(tensor.flat<T>().data()) + image * size[0] * size[1] * size[2],
-            size[0], size[1], size[2]};
+      const auto map = [image, batch](const Tensor& tensor) {
+        return Pixels<const B>{Bits(tensor.flat<T>().data()) +
+                                   image * (tensor.NumElements() / batch),
+                               tensor.dim_size(1), tensor.dim_size(2),
+                               tensor.dim_size(3)};
       };
       const Image maps{
           map(features),
@@ -144,14 +133,14 @@ class AttentionOp : public tensorflow::OpKernel {
 
  private:
   struct Image {
-    Map<const B> features, queries, keys, values;
-    Map<B> outputs;
+    Pixels<const B> features, queries, keys, values;
+    Pixels<B> outputs;
   };
 
   static Attention<B> Sizes(const Image& image, int64_t positions) {
     Attention<B> a{};
     a.positions = positions;
-    a.depth = image.keys.depth, a.channels = image.values.depth;
+    a.depth = image.keys.pixel, a.channels = image.values.pixel;
     return a;
   }
 
@@ -160,7 +149,7 @@ class AttentionOp : public tensorflow::OpKernel {
   }
 
   static void AttendToAll(OpKernelContext* context, const Image& image) {
-    Attention<B> a = Sizes(image, image.keys.Size());
+    Attention<B> a = Sizes(image, image.keys.height * image.keys.width);
     std::vector<char> packed(PackedBytes(a));
     a.packed = packed.data();
     a.queries = image.queries.data, a.features = image.features.data;
@@ -168,7 +157,7 @@ class AttentionOp : public tensorflow::OpKernel {
     const auto& kernels = BestConvolutions<B>();
     kernels.pack_attention(image.keys.data, image.values.data, a.positions,
                            a.depth, a.channels, packed.data());
-    const int64_t pixels = image.features.Size();
+    const int64_t pixels = image.features.height * image.features.width;
     const int64_t tiles = (pixels + kAttentionTile - 1) / kAttentionTile;
     Parallel(context, tiles, Cost(a, kAttentionTile),
              [&](int64_t begin, int64_t end) {
@@ -197,16 +186,22 @@ class AttentionOp : public tensorflow::OpKernel {
         const int64_t y = i / across.Blocks(), x = i % across.Blocks();
         const Area window{down.Key(y), across.Key(x), down.Window(),
                           across.Window()};
-        const Area block{down.Pixel(y), across.Pixel(x), down.Pixels(y),
+        const Area block{y * down.block, x * across.block, down.Pixels(y),
                          across.Pixels(x)};
-        Gather(image.keys, window, keys.data());
-        Gather(image.values, window, values.data());
+        const auto gather = [](const Pixels<const B>& from, const Area& area,
+                               std::vector<B>& to) {
+          CopyRows(Inside(from, area), area.width,
+                   {to.data(), area.height, area.width, from.pixel});
+        };
+        gather(image.keys, window, keys);
+        gather(image.values, window, values);
         kernels.pack_attention(keys.data(), values.data(), a.positions, a.depth,
                                a.channels, packed.data());
-        Gather(image.queries, block, queries.data());
-        Gather(image.features, block, features.data());
+        gather(image.queries, block, queries);
+        gather(image.features, block, features);
         kernels.attend(a, 0, block.Size(), scratch.data());
-        Scatter(features.data(), block, image.outputs);
+        CopyRows<B>({features.data(), block.height, block.width, a.channels},
+                    block.width, Inside(image.outputs, block));
       }
     };
     Parallel(context, down.Blocks() * across.Blocks(), Cost(sizes, pixels),
