@@ -34,7 +34,7 @@ def running_demo(model, folder, *arguments):
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(30)
+            process.wait(60)
         finally:
             process.kill()
             process.stdout.close()

@@ -40,7 +40,7 @@ def client(tmp_path, monkeypatch):
     open_.set()
 
     def work(job):
-        assert open_.wait(10)
+        assert open_.wait(60)
         (job.folder / "deblurred.png").write_bytes(png(1, 1))
         job.maps["offsets"] = {"low": -1.0}
 
@@ -68,7 +68,7 @@ class Client:
         self.open = open_
 
     def __call__(self, path, method="GET", **kwargs):
-        return requests.request(method, self.url + path, timeout=10, **kwargs)
+        return requests.request(method, self.url + path, timeout=60, **kwargs)
 
     def send(self, data, name, headers=BYTES):
         return self(
@@ -82,7 +82,7 @@ class Client:
     def begin_upload(self):
         """Opens a connection over which a file is about to be sent."""
         port = int(self.url.rsplit(":", 1)[1])
-        connection = socket.create_connection(("localhost", port), 10)
+        connection = socket.create_connection(("localhost", port), 60)
         connection.sendall(BEGUN_UPLOAD)
         assert b" 100 " in connection.recv(1000)
         return connection
@@ -100,7 +100,7 @@ def test_a_picture_is_done_and_fetched(client):
     answer = client.send(png(50, 100), "Straße 1.jpg")
     assert answer.status_code == 202
     url = f"/api/pictures/{answer.json()['id']}"
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while (status := client(url).json())["state"] != "done":
         assert time.monotonic() < end, status
     assert status["maps"] == {"offsets": {"low": -1.0}}

@@ -19,7 +19,7 @@ class Gate:
 
     def __call__(self, job):
         self.running.release()
-        assert self.open.acquire(timeout=10)
+        assert self.open.acquire(timeout=60)
         job.report_progress(1, 2)
         self.order.append(job.name)
         if job.name == "bad":
@@ -55,7 +55,7 @@ def wait_for(job, state):
 
 def test_one_at_a_time_and_a_bounded_number_waits(jobs, gate):
     first = submit(jobs, "first")
-    assert gate.running.acquire(timeout=10)
+    assert gate.running.acquire(timeout=60)
     second, third = submit(jobs, "second"), submit(jobs, "third")
     assert [jobs.ahead_of(job) for job in (first, second, third)] == [0, 1, 2]
     with pytest.raises(BusyError):
@@ -75,7 +75,7 @@ def test_only_the_last_results_are_kept(jobs, gate):
         done.append(submit(jobs, name))
         wait_for(done[-1], "done")
     later = submit(jobs, "e")  # when it runs, all before it are forgotten
-    assert gate.running.acquire(timeout=10)
+    assert gate.running.acquire(timeout=60)
     assert [jobs.get(job.id) is not None for job in (*done, later)] == [
         *(False, False, True, True),
         True,
@@ -86,7 +86,7 @@ def test_only_the_last_results_are_kept(jobs, gate):
 
 def test_a_failed_or_cancelled_one_does_not_keep_the_next(jobs, gate):
     running = submit(jobs, "running")
-    assert gate.running.acquire(timeout=10)
+    assert gate.running.acquire(timeout=60)
     waiting = submit(jobs, "waiting")
     jobs.cancel(running)
     jobs.cancel(waiting)
@@ -104,7 +104,7 @@ def test_a_failed_or_cancelled_one_does_not_keep_the_next(jobs, gate):
 
 def test_a_cancelled_one_gives_up_its_place(jobs, gate):
     running = submit(jobs, "running")
-    assert gate.running.acquire(timeout=10)
+    assert gate.running.acquire(timeout=60)
     first, second = submit(jobs, "first"), submit(jobs, "second")
     jobs.cancel(second)
     assert (second.state, second.picture) == ("cancelled", None)
@@ -118,7 +118,7 @@ def test_a_cancelled_one_gives_up_its_place(jobs, gate):
 
 def test_those_given_up_are_forgotten_as_well(jobs, gate):
     submit(jobs, "running")
-    assert gate.running.acquire(timeout=10)
+    assert gate.running.acquire(timeout=60)
     given_up = [submit(jobs, "waiting")]
     for _ in range(3):
         jobs.cancel(given_up[-1])
@@ -129,11 +129,11 @@ def test_those_given_up_are_forgotten_as_well(jobs, gate):
 
 def test_the_end_gives_up_what_runs_and_what_waits(jobs, gate):
     running, waiting = submit(jobs, "running"), submit(jobs, "waiting")
-    assert gate.running.acquire(timeout=10)
+    assert gate.running.acquire(timeout=60)
     closing = threading.Thread(target=jobs.close)
     closing.start()
     wait_for(waiting, "cancelled")
     gate.open.release()
-    closing.join(10)
+    closing.join(60)
     assert running.state == "cancelled"
     assert gate.order == []

@@ -221,4 +221,4 @@ def test_it_ends_with_status_0_and_a_taken_port_is_a_sentence(
         assert f"127.0.0.1:{port}: cannot be listened on" in second.stderr
         assert "Traceback" not in second.stderr
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0

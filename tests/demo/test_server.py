@@ -29,12 +29,12 @@ def test_an_upload_that_stops_does_not_delay_the_end():
     ) as process:
         address = process.stdout.readline()
         port = int(re.search(r":(\d+) ", address)[1])
-        with socket.create_connection(("127.0.0.1", port), 10) as connection:
+        with socket.create_connection(("127.0.0.1", port), 60) as connection:
             connection.sendall(BEGUN_UPLOAD)
             assert b" 100 " in connection.recv(1000)
             process.send_signal(signal.SIGINT)
             try:
-                _, errors = process.communicate(timeout=10)
+                _, errors = process.communicate(timeout=60)
             finally:
                 process.kill()
     assert process.returncode == 0

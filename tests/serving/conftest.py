@@ -66,7 +66,7 @@ def ask(endpoint, session):
         if not isinstance(body, bytes | None):
             body = json.dumps(body).encode()
         response = session.request(
-            method, endpoint.url + path, data=body, timeout=10
+            method, endpoint.url + path, data=body, timeout=60
         )
         assert response.headers["Content-Type"] == "application/json"
         return response.status_code, json.loads(response.text)

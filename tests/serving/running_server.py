@@ -37,7 +37,7 @@ class RunningServer:
         return requests.post(f"{self.url}/v1/models/{path}", **kwargs)
 
     def get(self, path):
-        return requests.get(self.url + path, timeout=10)
+        return requests.get(self.url + path, timeout=60)
 
     def versions(self, model="small"):
         """Returns the state of each version."""
@@ -60,7 +60,7 @@ class RunningServer:
     def stop(self, number=signal.SIGTERM):
         """Stops the server and returns its exit status."""
         self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
 
 @contextlib.contextmanager
@@ -74,7 +74,7 @@ def running_server(folder, *arguments):
         server.process.stdout.close()
 
 
-def wait_until(condition, seconds=20):
+def wait_until(condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "It did not happen in time."

@@ -32,7 +32,7 @@ def server(tmp_path_factory, small_config):
 
 def connect(server):
     host, port = server.url.removeprefix("http://").split(":")
-    return socket.create_connection((host, port), timeout=10)
+    return socket.create_connection((host, port), timeout=60)
 
 
 def head(path, length, *headers):
@@ -76,7 +76,7 @@ def status_of(client):
 def test_whoever_still_sends_sees_the_answer(
     server, path, size, status, connection
 ):
-    client = http.client.HTTPConnection(server.url[7:], timeout=10)
+    client = http.client.HTTPConnection(server.url[7:], timeout=60)
     full = occupied(server) if status == 503 else contextlib.nullcontext()
     with contextlib.closing(client), full:
         client.request("POST", path, b" " * size, {"Connection": connection})

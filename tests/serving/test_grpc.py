@@ -29,7 +29,7 @@ def predict(channel):
         fill_spec(request.model_spec, signature_name=signature, **spec)
         for name, value in inputs.items():
             request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-        return stub.Predict(request, timeout=10)
+        return stub.Predict(request, timeout=60)
 
     return predict
 
@@ -53,7 +53,7 @@ def test_many_strings_in_a_small_message(
     tensor.tensor_shape.dim.add(size=size)
     tensor.string_val.extend(values)
     with pytest.raises(grpc.RpcError, match="INVALID_ARGUMENT") as error:
-        stub.Predict(request, timeout=10)
+        stub.Predict(request, timeout=60)
     assert (message or reason) in error.value.details()
 
 
@@ -182,25 +182,25 @@ def test_metadata(channel):
         metadata_field=["signature_def"]
     )
     fill_spec(request.model_spec)
-    response = stub.GetModelMetadata(request, timeout=10)
+    response = stub.GetModelMetadata(request, timeout=60)
     assert response.model_spec.version.value == 2
     signatures = get_model_metadata_pb2.SignatureDefMap()
     assert response.metadata["signature_def"].Unpack(signatures)
     assert "images" in signatures.signature_def["serving_default"].inputs
     request.metadata_field[:] = ["weights"]
     with pytest.raises(grpc.RpcError, match="INVALID_ARGUMENT"):
-        stub.GetModelMetadata(request, timeout=10)
+        stub.GetModelMetadata(request, timeout=60)
 
 
 def test_status(channel):
     stub = model_service_pb2_grpc.ModelServiceStub(channel)
     request = get_model_status_pb2.GetModelStatusRequest()
     fill_spec(request.model_spec, version=1)
-    (status,) = stub.GetModelStatus(request, timeout=10).model_version_status
+    (status,) = stub.GetModelStatus(request, timeout=60).model_version_status
     assert (status.version, status.state) == (1, status.AVAILABLE)
     fill_spec(request.model_spec, version=9)
     with pytest.raises(grpc.RpcError, match="NOT_FOUND"):
-        stub.GetModelStatus(request, timeout=10)
+        stub.GetModelStatus(request, timeout=60)
 
 
 def test_requests_without_a_model(channel):
@@ -215,7 +215,7 @@ def test_requests_without_a_model(channel):
         (status, get_model_status_pb2.GetModelStatusRequest()),
     ):
         with pytest.raises(grpc.RpcError, match="Missing ModelSpec") as caught:
-            call(request, timeout=10)
+            call(request, timeout=60)
         assert caught.value.code() == StatusCode.INVALID_ARGUMENT
 
 

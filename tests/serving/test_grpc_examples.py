@@ -45,7 +45,7 @@ def answered(spec, signature):
 def test_classify(stub):
     request = classification_pb2.ClassificationRequest()
     ask(request, "classify_x_to_y", 2, 3)
-    response = stub.Classify(request, timeout=10)
+    response = stub.Classify(request, timeout=60)
     assert answered(response.model_spec, "classify_x_to_y")
     rows = response.result.classifications
     assert [[c.score for c in row.classes] for row in rows] == [[3], [3.5]]
@@ -53,7 +53,7 @@ def test_classify(stub):
 
 def test_regress(stub):
     request = regression_pb2.RegressionRequest()
-    response = stub.Regress(ask(request, "regress_x_to_y", 2, 3), timeout=10)
+    response = stub.Regress(ask(request, "regress_x_to_y", 2, 3), timeout=60)
     assert answered(response.model_spec, "regress_x_to_y")
     assert [r.value for r in response.result.regressions] == [3, 3.5]
 
@@ -64,7 +64,7 @@ def test_what_is_common_to_all_examples(stub):
     label = common.context.features.feature["label"]
     label.bytes_list.value.append(b"car")
     add_example(common.examples, 2)
-    result = stub.Classify(request, timeout=10).result
+    result = stub.Classify(request, timeout=60).result
     ((item,),) = (row.classes for row in result.classifications)
     assert (item.label, item.score) == ("car", 3)
 
@@ -84,7 +84,7 @@ def test_multi_inference(stub):
         (REGRESS, "regress_x_to_y"), (CLASSIFY, "classify_x_to_y")
     )
     regression, classification = stub.MultiInference(
-        request, timeout=10
+        request, timeout=60
     ).results
     assert answered(regression.model_spec, "regress_x_to_y")
     assert regression.regression_result.regressions[0].value == 3
@@ -114,7 +114,7 @@ def test_multi_inference(stub):
 )
 def test_errors_of_multi_inference(stub, tasks, code, words):
     with pytest.raises(grpc.RpcError) as caught:
-        stub.MultiInference(multi_inference(*tasks), timeout=10)
+        stub.MultiInference(multi_inference(*tasks), timeout=60)
     assert caught.value.code().name == code
     assert words in caught.value.details()
 
@@ -124,11 +124,11 @@ def test_all_tasks_are_of_one_model(stub):
     task = request.tasks.add(method_name=CLASSIFY)
     task.model_spec.name = "small"
     with pytest.raises(grpc.RpcError, match="must access the same"):
-        stub.MultiInference(request, timeout=10)
+        stub.MultiInference(request, timeout=60)
 
 
 def test_no_examples(stub):
     request = ask(regression_pb2.RegressionRequest(), "regress_x_to_y")
     with pytest.raises(grpc.RpcError, match="Input is empty") as caught:
-        stub.Regress(request, timeout=10)
+        stub.Regress(request, timeout=60)
     assert caught.value.code() == StatusCode.INVALID_ARGUMENT

@@ -141,7 +141,7 @@ def test_other_server(endpoint):
 def predictions(endpoint):
     url = f"{endpoint.url}/monitoring/prometheus/metrics"
     name = ':tensorflow:serving:request_count{model_name="small",status="OK"} '
-    for line in requests.get(url, timeout=10).text.splitlines():
+    for line in requests.get(url, timeout=60).text.splitlines():
         if line.startswith(name):
             return float(line.removeprefix(name))
     return 0

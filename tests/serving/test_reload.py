@@ -214,7 +214,7 @@ def test_labels_move(tmp_path, small_config):
         stub = model_service_pb2_grpc.ModelServiceStub(channel)
         model.version_labels["stable"] = 1
         request = model_management_pb2.ReloadConfigRequest(config=moved)
-        answer = stub.HandleReloadConfigRequest(request, timeout=10)
+        answer = stub.HandleReloadConfigRequest(request, timeout=60)
         assert answer.status.error_code == 0
         assert stable() == 0.5
         for label in ("stable", "new"):
@@ -222,7 +222,7 @@ def test_labels_move(tmp_path, small_config):
             changed = request.config.model_config_list.config[0]
             changed.version_labels[label] = 7
             with pytest.raises(grpc.RpcError, match="FAILED_PRECONDITION"):
-                stub.HandleReloadConfigRequest(request, timeout=10)
+                stub.HandleReloadConfigRequest(request, timeout=60)
         config.write_text("no configuration")
         wait_until(lambda: "stays" in server.log.read_text())
         assert stable() == 0.5

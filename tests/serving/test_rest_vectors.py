@@ -23,7 +23,7 @@ def post(endpoint):
         if not isinstance(body, bytes | str):
             body = json.dumps(body)
         answer = requests.post(
-            f"{endpoint.url}/v1/models/{path}", data=body, timeout=10
+            f"{endpoint.url}/v1/models/{path}", data=body, timeout=60
         )
         return answer.status_code, json.loads(answer.text)
 
@@ -281,7 +281,7 @@ def test_encoded_names(endpoint, post, path):
     assert post(f"{path}:predict", {"inputs": 2}) == (200, {"outputs": 3})
     for rest in ("", "/metadata"):
         url = f"{endpoint.url}/v1/models/{path}{rest}"
-        assert requests.get(url, timeout=10).status_code == 200
+        assert requests.get(url, timeout=60).status_code == 200
     # A slash that does not belong to the name.
     assert post("half/plus:two?:predict", {})[0] == 400
 
@@ -289,7 +289,7 @@ def test_encoded_names(endpoint, post, path):
 def test_encoded_names_are_counted(endpoint, post):
     def count():
         url = f"{endpoint.url}/monitoring/prometheus/metrics"
-        page = requests.get(url, timeout=10).text
+        page = requests.get(url, timeout=60).text
         return page.count('model_name="half/plus:two?",status="OK"')
 
     assert post(f"{ODD}:predict", {"inputs": 2})[0] == 200
