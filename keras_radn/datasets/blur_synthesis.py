@@ -6,6 +6,7 @@ import numpy as np
 from keras_radn.datasets.camera import (
     BlurStrength,
     develop,
+    out_of_focus,
     random_gamma,
     random_jpeg,
     random_light,
@@ -21,8 +22,9 @@ class SyntheticBlur(BlurSource):
     The image during the exposure is a sequence of homographies (shift,
     rotation, zoom, tilt) along a smooth random trajectory, optionally with a
     piece of another photograph in front of it on a trajectory of its own; the
-    blurred image is their average, the sharp one the middle instant. Noise and
-    JPEG come after the blur.
+    blurred image is their average, the sharp one the middle instant. The
+    photograph, not the piece in front, can be put out of focus first.
+    Noise and JPEG come after the blur.
 
     Args:
         root: a folder with sharp photographs, none smaller than the patches.
@@ -154,7 +156,11 @@ def blur_scene(
     gamma = random_gamma(rng, strength)
     still = rng.random() < strength.sharp
     light = random_light(rng, gamma, strength)
-    layers = [light[scene]]
+    behind = light[scene]
+    if strength.defocus and rng.random() < strength.defocus:
+        radius = rng.uniform(0, strength.defocus_radius)
+        behind = out_of_focus(behind, radius)
+    layers = [behind]
     if front is not None:
         alpha = _soft_mask(rng, height, width)[..., np.newaxis]
         layers.append(np.concatenate([light[front] * alpha, alpha], axis=-1))

@@ -29,6 +29,9 @@ class BlurStrength:
             length.
         foreground: probability of a foreground that moves on its own.
         sharp: probability of no motion at all.
+        defocus: probability that the scene, not its foreground, is out of
+            focus, in both pictures: what is to be left as it is.
+        defocus_radius: largest radius of the circle of confusion, in pixels.
         linear_light: probability that light is averaged in linear intensities
             (gamma 2.2), else in the image's own values, as in the `blur`
             kind of the GoPro set.
@@ -51,13 +54,21 @@ class BlurStrength:
     curvature: float = 0.25
     foreground: float = 0.5
     sharp: float = 0.1
+    defocus: float = 0.0
+    defocus_radius: float = 3.0
     linear_light: float = 0.3
     noise: float = 1.5
     jpeg: float = 0.3
     exposure: float = 0.5
 
     def __post_init__(self):
-        probabilities = ("foreground", "sharp", "linear_light", "jpeg")
+        probabilities = (
+            "foreground",
+            "sharp",
+            "defocus",
+            "linear_light",
+            "jpeg",
+        )
         for name, value in asdict(self).items():
             highest = 1 if name in probabilities else math.inf
             if not isinstance(value, int | float) or not 0 <= value <= highest:
@@ -89,6 +100,28 @@ def random_light(
     light = (np.arange(256, dtype=np.float32) / 255) ** gamma
     stops = strength.exposure * rng.uniform(-1, 1)
     return light * np.float32(2 ** (stops * gamma / 2.2))
+
+
+def out_of_focus(picture: np.ndarray, radius: float) -> np.ndarray:
+    """What a lens makes of a picture at another distance than its focus.
+
+    Args:
+        picture: intensities, float32 `(height, width, channels)`.
+        radius: of the circle of confusion, in pixels.
+
+    Returns:
+        Each value spread over a disc; float32 array of the same shape.
+    """
+    reach = math.ceil(radius)
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    # Pixels at the edge count by the part that is about inside.
+    disc = np.clip(radius + 0.5 - np.hypot(x, y), 0, 1)
+    return cv2.filter2D(
+        picture,
+        -1,
+        (disc / disc.sum()).astype(np.float32),
+        borderType=cv2.BORDER_REFLECT_101,
+    )
 
 
 def develop(

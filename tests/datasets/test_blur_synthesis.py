@@ -66,6 +66,39 @@ def test_no_motion_is_no_change(photo, rng):
     np.testing.assert_allclose(blurred.astype(int), sharp.astype(int), atol=1)
 
 
+@pytest.mark.parametrize("radius", [0, 0.4, 1.5, 3])
+def test_out_of_focus(photo, radius):
+    """The area inside the circle, to a tenth of a pixel, is the kernel."""
+    picture = (photo[100:140, 100:150] / 255).astype(np.float32)
+    tenths = (np.arange(-45, 45) + 0.5) / 10
+    inside = np.hypot(*np.meshgrid(tenths, tenths)) < max(radius, 0.5)
+    kernel = inside.reshape(9, 10, 9, 10).mean((1, 3))
+    expected = ndimage.correlate(
+        picture, kernel[..., np.newaxis] / kernel.sum(), mode="mirror"
+    )
+    np.testing.assert_allclose(
+        camera.out_of_focus(picture, radius), expected, atol=0.03
+    )
+
+
+def test_a_scene_out_of_focus(photo, rng):
+    """It is so in both pictures, and what is in front is not."""
+    scene = photo[100:164, 100:164]
+    still = BlurStrength(**{**EXACT, "sharp": 1}, defocus=1, linear_light=0)
+    blurred, sharp = blur_scene(rng, scene, None, still)
+    np.testing.assert_allclose(blurred.astype(int), sharp.astype(int), atol=1)
+    assert _contrast(sharp) < 0.95 * _contrast(scene)
+    stripes = np.zeros_like(scene)
+    stripes[:, ::2] = 255
+    focus = BlurStrength(**EXACT, defocus=1, linear_light=0)
+    _, sharp = blur_scene(rng, np.full_like(scene, 128), stripes, focus)
+    assert np.abs(np.diff(sharp.astype(int), axis=1)).max() > 200
+
+
+def _contrast(picture):
+    return np.abs(np.diff(picture.astype(int), axis=1)).mean()
+
+
 @pytest.mark.parametrize(("angle", "axis"), [(0, 1), (np.pi / 2, 0)])
 def test_motion_of_known_length(photo, angle, axis):
     """A motion by 16 pixels is almost a box filter of that width."""
