@@ -46,9 +46,9 @@ test-gpu: $(if $(filter $(BIN)/%,$(GPU_PYTHON)),$(READY))
 	@$(GPU_PYTHON) -m pytest -o addopts=--strict-markers -m gpu tests/gpu
 
 # The compiled op under AddressSanitizer and UndefinedBehaviorSanitizer; a part
-# of `make test-nightly`.
+# of `make test-nightly`. In one process, since its tests share a build.
 test-sanitize: $(READY)
-	$(BIN)/python -m pytest $(WORKERS) -m nightly tests/custom_ops -k sanitizers
+	$(BIN)/python -m pytest -m nightly tests/custom_ops -k sanitizers
 
 # Beside tensorflow-addons, which has an environment of its own.
 test-addons: $(READY) $(ADDONS)/.ready
