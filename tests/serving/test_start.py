@@ -29,7 +29,7 @@ def test_sigterm_while_the_network_is_exported(tmp_path):
         ) as process,
     ):
         try:
-            wait_until(lambda: list(folder.glob("keras-radn-*/radn/*")), 60)
+            wait_until(lambda: list(folder.glob("keras-radn-*/radn/*")), 300)
             process.send_signal(signal.SIGTERM)
             assert process.wait(60) == 0
         finally:
