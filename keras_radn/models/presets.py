@@ -82,12 +82,12 @@ RADN_PRESETS = {
             "attention_window": 32,
         },
         "weights": {
-            "file": "compact_v2.npz",
+            "file": "compact_v3.npz",
             "sha256": (
-                "f515024ef0e09325888149fa8c7afca7"
-                "0c29494ed40b763fe43631b2ad56d0d2"
+                "40fbe08406fd4bbfd2f3a232915f20f6"
+                "c6f1f7c6e3578f4e28830ab55a6fc24a"
             ),
-            "psnr": {"GoPro": 28.37, "Kodak": 27.63},
+            "psnr": {"GoPro": 28.34, "Kodak": 27.65},
         },
     },
     "lite": {
@@ -106,12 +106,12 @@ RADN_PRESETS = {
             "attention_window": 32,
         },
         "weights": {
-            "file": "lite_v6.npz",
+            "file": "lite_v7.npz",
             "sha256": (
-                "7d64415fc5a0d6e6dc4e4008cfd975a4"
-                "9dcc24ab446d8c4646c96e2df7fc0878"
+                "3061c11816cb1e297752bbdca46e8841"
+                "9d0ef7b2d53ea5bfce3775eeda143957"
             ),
-            "psnr": {"GoPro": 28.26, "Kodak": 27.60},
+            "psnr": {"GoPro": 28.28, "Kodak": 27.59},
         },
     },
 }
