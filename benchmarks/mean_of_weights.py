@@ -52,44 +52,43 @@ def main() -> None:
         data.rocket(),
         data.stereo_motorcycle()[0][:500, :740],
     ]
-    rows = []
-    for part in options.parts:
-        model.set_weights([a + part * (b - a) for a, b in weights])
-        rows.append({"part": part, **measure(Deblurrer(model), photographs)})
-    print(markdown_table(rows, COLUMNS))
-    if options.output:
-        write_weights(model, options.output)
-
-
-def measure(deblurrer: Deblurrer, photographs: list[np.ndarray]) -> dict:
-    """What a network does to photographs with and without blur."""
     moving = BlurStrength(sharp=0, linear_light=0.5)
-    gains = []
-    for i, photograph in enumerate(photographs):
-        for k in range(BLURS):
-            draw = np.random.default_rng([i, k])
-            blurred, sharp = blur_scene(draw, photograph, None, moving, 16)
-            gains.append(
-                peak_signal_noise_ratio(sharp, deblurrer(blurred))
-                - peak_signal_noise_ratio(sharp, blurred)
-            )
+    pairs = [
+        blur_scene(np.random.default_rng([i, k]), photograph, None, moving, 16)
+        for i, photograph in enumerate(photographs)
+        for k in range(BLURS)
+    ]
     soft = [
-        np.rint(out_of_focus(photograph.astype("float32"), radius))
+        np.rint(out_of_focus(photograph.astype("float32"), radius)).astype(
+            "uint8"
+        )
         for photograph in photographs
         for radius in RADII
     ]
-    kept, kept_soft = (
-        [
-            peak_signal_noise_ratio(picture, deblurrer(picture))
-            for picture in pictures
+    rows = []
+    for part in options.parts:
+        model.set_weights([a + part * (b - a) for a, b in weights])
+        deblurrer = Deblurrer(model)
+        gains = [
+            peak_signal_noise_ratio(sharp, deblurrer(blurred))
+            - peak_signal_noise_ratio(sharp, blurred)
+            for blurred, sharp in pairs
         ]
-        for pictures in (photographs, [p.astype("uint8") for p in soft])
-    )
-    return {
-        "gain": np.mean(gains),
-        "sharp": min(kept),
-        "soft": np.mean(kept_soft),
-    }
+        kept, kept_soft = (
+            [peak_signal_noise_ratio(x, deblurrer(x)) for x in pictures]
+            for pictures in (photographs, soft)
+        )
+        rows.append(
+            {
+                "part": part,
+                "gain": np.mean(gains),
+                "sharp": min(kept),
+                "soft": np.mean(kept_soft),
+            }
+        )
+    print(markdown_table(rows, COLUMNS))
+    if options.output:
+        write_weights(model, options.output)
 
 
 if __name__ == "__main__":

@@ -157,6 +157,7 @@ def blur_scene(
     still = rng.random() < strength.sharp
     light = random_light(rng, gamma, strength)
     behind = light[scene]
+    # No draw where nothing is: a seed gives the picture that it always gave.
     if strength.defocus and rng.random() < strength.defocus:
         radius = rng.uniform(0, strength.defocus_radius)
         behind = out_of_focus(behind, radius)

@@ -115,7 +115,7 @@ _PATHS = st.one_of(
 @fuzz(1500)
 @given(path=st.just("/v1/models/small:predict"), body=_BODIES)
 def test_bodies(endpoint, session, path, body):
-    check(session.post(endpoint.url + path, data=body, timeout=60))
+    check(session.post(endpoint.url + path, data=body, timeout=20))
 
 
 @fuzz(500)
@@ -132,7 +132,7 @@ def test_bodies(endpoint, session, path, body):
 def test_requests(endpoint, session, method, path, body, headers):
     check(
         session.request(
-            method, endpoint.url + path, data=body, headers=headers, timeout=60
+            method, endpoint.url + path, data=body, headers=headers, timeout=20
         )
     )
 
@@ -169,7 +169,7 @@ def test_protos(endpoint, stub, signature, inputs):
     request.model_spec.signature_name = signature
     for name, tensor in inputs.items():
         request.inputs[name].CopyFrom(tensor)
-    call = stub.Predict.future(request, timeout=60)
+    call = stub.Predict.future(request, timeout=20)
     assert call.exception() is None or call.code() in (
         StatusCode.INVALID_ARGUMENT,
         StatusCode.FAILED_PRECONDITION,

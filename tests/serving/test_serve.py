@@ -193,7 +193,7 @@ def test_requests_that_take_too_long(limited):
     assert answers[0].status_code == 504
     # Its computation ended, too.
     assert answers[1].status_code in (200, 504)
-    wait_until(lambda: limited.post("small:predict", json=ROW).ok)
+    wait_until(lambda: limited.post("small:predict", json=ROW).ok, 5)
 
 
 def test_body_that_does_not_arrive(limited):

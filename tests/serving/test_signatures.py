@@ -99,7 +99,7 @@ def signatures(server):
 
 def check_alive(server):
     body = {"instances": [1.0, 2.0]}
-    answer = server.post("odd:predict", json=body, timeout=60)
+    answer = server.post("odd:predict", json=body, timeout=5)
     assert answer.json() == {"predictions": [2.0, 4.0]}
     assert server.get("/readyz").status_code == 200
     name = "keras_radn_serving_requests_in_progress"
@@ -125,7 +125,7 @@ def test_over_rest(server, signatures):
             answer = session.post(
                 f"{server.url}/v1/models/{model}:{method}",
                 json={"signature_name": name, **body},
-                timeout=60,
+                timeout=20,
             )
             status, count = answer.status_code, count + 1
             what = (model, name, method, body, answer.text)
@@ -191,7 +191,7 @@ def test_over_grpc(server, channel, signatures):
     count = 0
     for model, name in signatures:
         for call, request in _calls(channel, model, name):
-            future = call.future(request, timeout=60)
+            future = call.future(request, timeout=20)
             count += 1
             assert future.code() in _FINE_CODES, (
                 request,
@@ -222,7 +222,7 @@ def test_values_come_back(channel, name, value):
     request.model_spec.name = "odd"
     request.model_spec.signature_name = name
     request.inputs["x"].CopyFrom(tf.make_tensor_proto(value))
-    (output,) = stub.Predict(request, timeout=60).outputs.values()
+    (output,) = stub.Predict(request, timeout=10).outputs.values()
     if name == "text":
         assert list(output.string_val) == [value + b"\0"]
         return
