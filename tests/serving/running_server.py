@@ -60,7 +60,7 @@ class RunningServer:
     def stop(self, number=signal.SIGTERM):
         """Stops the server and returns its exit status."""
         self.process.send_signal(number)
-        return self.process.wait(60)
+        return self.process.wait(30)
 
 
 @contextlib.contextmanager

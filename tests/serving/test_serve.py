@@ -260,7 +260,7 @@ def test_sigterm_drains(base, tmp_path):
             server.post("small:predict", json=ROW, timeout=60)
         assert running.result().status_code == 200
         assert waiting.result().status_code == 200
-        assert server.process.wait(60) == 0
+        assert server.process.wait(10) == 0
 
 
 def test_a_second_signal_ends_it(base, tmp_path):

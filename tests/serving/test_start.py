@@ -31,7 +31,7 @@ def test_sigterm_while_the_network_is_exported(tmp_path):
         try:
             wait_until(lambda: list(folder.glob("keras-radn-*/radn/*")), 300)
             process.send_signal(signal.SIGTERM)
-            assert process.wait(60) == 0
+            assert process.wait(30) == 0
         finally:
             process.kill()
     assert list(folder.iterdir()) == []
